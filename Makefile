@@ -1,0 +1,45 @@
+# Two commands do everything: `make serve` and `make test`. Each makes what it needs and is quick the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup dev serve test check lint types floors bench clean
+
+setup: $(VENV)/.installed
+dev: $(VENV)/.developing
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[providers]" --group dev
+	@touch $@
+
+serve: setup
+	$(BIN)/netra serve $(APP)
+
+check: dev lint types floors
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/pyright
+
+floors:
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
+
+bench: dev
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) .netra .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,65 @@
+"""What a conversation is made of, as a reader of it sees it: threads, messages, and a message that is posted."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+
+IfBusy = Literal["enqueue", "reject"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thread:
+    """A conversation of one user."""
+
+    thread_id: str
+    user_id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """A message of a thread (DESIGN 4.7)."""
+
+    message_id: str
+    run_id: str
+    role: Literal["user", "assistant"]
+    content: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Post:
+    """A user's message as it is sent: by socket and by HTTP alike.
+
+    `thread_id` None begins a thread, `agent` None is the registry's default. `replace` names an earlier message of
+    the user's in that thread: it and all that followed it give way to this one (edit and retry).
+    """
+
+    content: str
+    thread_id: str | None = None
+    agent: str | None = None
+    replace: str | None = None
+    if_busy: IfBusy = "enqueue"
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The answer to a post. `repeated` tells that the same idempotency key had been accepted before."""
+
+    thread_id: str
+    run_id: str
+    message_id: str
+    status: str
+    repeated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; `next_cursor` is None on the last."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None

@@ -1,0 +1,94 @@
+"""What people and models say: the messages of a conversation, a model's request and its reply."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import msgspec
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that a model asks for; `arguments` is the model's own text, which may not even be JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class SystemMessage(msgspec.Struct, frozen=True, tag_field="role", tag="system"):
+    """What the application tells the model about its task."""
+
+    content: str
+
+
+class UserMessage(msgspec.Struct, frozen=True, tag_field="role", tag="user"):
+    """What the person said."""
+
+    content: str
+
+
+class AssistantMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
+    """What the model answered: text, calls, or both."""
+
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+class ToolMessage(msgspec.Struct, frozen=True, tag_field="role", tag="tool"):
+    """What a call gave, as text for the model; `call_id` is the `ToolCall.id` that it answers."""
+
+    call_id: str
+    content: str
+
+
+ModelMessage = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What model requests used: tokens, number of requests, and the cost in US dollars where it is known."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    requests: int = 0
+    cost_usd: float | None = None
+
+    def __add__(self, other: Self) -> "Usage":
+        costs = [cost for cost in (self.cost_usd, other.cost_usd) if cost is not None]
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.requests + other.requests,
+            sum(costs) if costs else None,
+        )
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolSpec:
+    """A tool as a model is offered it; `parameters` is a JSON Schema object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRequest:
+    """One request to a model. `output_schema` asks for an answer that is JSON of this schema."""
+
+    messages: tuple[ModelMessage, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    output_schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """A model's whole answer. `output` is the text parsed as `output_type`, where one was asked for."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    thinking: str = ""
+    usage: Usage = NO_USAGE
+    output: Any = None

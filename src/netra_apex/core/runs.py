@@ -1,0 +1,137 @@
+"""A run's life as pure machines: its status, and what its stream may tell next."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from netra_apex.core.events import (
+    AgentCancelled,
+    AgentCompleted,
+    AgentFailed,
+    AgentStarted,
+    AgentThinking,
+    DurableEvent,
+    RunQueued,
+    ToolCompleted,
+    ToolExecuting,
+    is_terminal,
+)
+from netra_apex.errors import IllegalTransition
+
+
+class RunStatus(StrEnum):
+    """Where a run stands (DESIGN 4.7)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows."""
+        return self in _ENDED
+
+
+_ENDED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+def after(status: RunStatus, event: DurableEvent) -> RunStatus:
+    """The status of a run that was `status` once `event` is told.
+
+    Raises:
+        IllegalTransition: the event may not follow: anything after an ending, a second start, work before a start.
+    """
+    told = type(event).__name__
+    if status.ended:
+        raise IllegalTransition(status, told, "nothing follows an ending")
+    if event.depth:
+        if status is not RunStatus.RUNNING:
+            raise IllegalTransition(status, told, "the run's own agent has not started")
+        return status
+    match event:
+        case RunQueued():
+            if status is not RunStatus.QUEUED:
+                raise IllegalTransition(status, told, "it has started already")
+            return status
+        case AgentStarted():
+            if status is not RunStatus.QUEUED:
+                raise IllegalTransition(status, told, "it has started already")
+            return RunStatus.RUNNING
+        case AgentFailed():
+            return RunStatus.FAILED
+        case AgentCancelled():
+            return RunStatus.CANCELLED
+        case _ if status is not RunStatus.RUNNING:
+            raise IllegalTransition(status, told, "it has not started")
+        case AgentCompleted():
+            return RunStatus.COMPLETED
+        case _:
+            return status
+
+
+@dataclass(slots=True)
+class RunStream:
+    """What a run has told so far, and so what it may tell next: G3 and G4 as a machine without I/O.
+
+    `admit` is asked with each event before it is stored. It is the only place that decides whether a stream is well
+    formed, so no agent, engine or dispatcher can tell a stream that is not.
+    """
+
+    status: RunStatus = RunStatus.QUEUED
+    last_seq: int = 0
+    open_calls: dict[str, ToolExecuting] = field(default_factory=dict[str, ToolExecuting])
+    _thoughts: dict[tuple[str | None, int], int] = field(default_factory=dict[tuple[str | None, int], int])
+
+    def admit(self, event: DurableEvent) -> int:
+        """The `seq` of this event, which is the run's next.
+
+        Raises:
+            IllegalTransition: the event may not come now; nothing has changed.
+        """
+        status = after(self.status, event)
+        told = type(event).__name__
+        match event:
+            case ToolExecuting(call_id=call_id) if call_id in self.open_calls:
+                raise IllegalTransition(self.status, told, f"call {call_id} is open")
+            case ToolExecuting(call_id=call_id):
+                if not self.thoughts(event):
+                    raise IllegalTransition(self.status, told, "no thought came before it (G4)")
+                self.open_calls[call_id] = event
+            case ToolCompleted(call_id=call_id):
+                if call_id not in self.open_calls:
+                    raise IllegalTransition(self.status, told, f"call {call_id} is not open")
+                del self.open_calls[call_id]
+            case AgentThinking():
+                key = (event.parent_call_id or None, event.depth)
+                self._thoughts[key] = self._thoughts.get(key, 0) + 1
+            case AgentCompleted() if not self.thoughts(event):
+                raise IllegalTransition(self.status, told, "no thought came before it (G4)")
+            case _:
+                pass
+        if is_terminal(event) and self.open_calls:
+            raise IllegalTransition(self.status, told, f"calls are open: {sorted(self.open_calls)}")
+        self.status = status
+        self.last_seq += 1
+        return self.last_seq
+
+    def thoughts(self, event: DurableEvent) -> int:
+        """How many thoughts the agent of this event has told (an agent is one call of its parent, at one depth)."""
+        return self._thoughts.get((event.parent_call_id or None, event.depth), 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run as it is stored: ids, state and times. `message_id` is the user's message that it answers."""
+
+    run_id: str
+    user_id: str
+    thread_id: str
+    message_id: str
+    agent: str
+    status: RunStatus
+    last_seq: int
+    created_at: datetime
+    ended_at: datetime | None = None

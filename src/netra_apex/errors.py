@@ -1,0 +1,283 @@
+"""Every error this package raises, as one tree.
+
+    NetraError
+    ├── ConfigurationError      the process cannot start or the application is wrong; `netra` exits with 2
+    │   ├── RegistryError       an agent class that may not be registered, and why
+    │   ├── ToolDefinitionError a tool whose signature makes no schema
+    │   └── HomeInUse           another process executes runs on this home
+    ├── InvalidContext          an identity that is empty, a placeholder, or nested too deep
+    ├── IllegalTransition       a run, or its stream, was asked for a step that its state forbids
+    ├── ScopeClosed             an engine, emitter, dispatcher or scope used after its run
+    ├── StoreError              the database refused or cannot be reached
+    ├── Refused                 a request that is answered with a code of the contract (DESIGN 4.7)
+    │   ├── Unauthenticated, Forbidden, NotFound, Invalid, TooLarge, UnknownType, Busy, QueueFull,
+    │   └── IdempotencyConflict, AfterOutOfRange, Flood, Draining
+    ├── RunFailed               ends a run as `agent_failed` with a code
+    │   ├── AgentFailed, AgentTimedOut, TurnsExhausted, RunInterrupted
+    │   └── ModelFailed         the provider answered with an error
+    │       └── ModelUnavailable  the provider cannot be reached, or is not set up
+    └── CallFailed              ends a tool call as `tool_completed` with `ok: false` and a code
+
+Errors carry facts as attributes; `str(error)` writes the sentence that a person reads.
+"""
+
+from typing import ClassVar
+
+
+class NetraError(Exception):
+    """The root: everything that this package raises on purpose."""
+
+
+class ConfigurationError(NetraError):
+    """The process cannot start, or the application is not well formed."""
+
+
+class RegistryError(ConfigurationError):
+    """An agent that may not be registered."""
+
+    def __init__(self, agent: str, reason: str) -> None:
+        super().__init__(agent, reason)
+        self.agent = agent
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.agent} cannot be registered: {self.reason}"
+
+
+class ToolDefinitionError(ConfigurationError):
+    """A function that cannot be offered as a tool."""
+
+    def __init__(self, tool: str, reason: str) -> None:
+        super().__init__(tool, reason)
+        self.tool = tool
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.tool} cannot be a tool: {self.reason}"
+
+
+class HomeInUse(ConfigurationError):
+    """Another process executes runs on this SQLite home."""
+
+    def __init__(self, home: str) -> None:
+        super().__init__(home)
+        self.home = home
+
+    def __str__(self) -> str:
+        return (
+            f"another netra process already executes runs on {self.home}; "
+            "stop it, or set NETRA_HOME to another folder for this one"
+        )
+
+
+class InvalidContext(NetraError, ValueError):
+    """An execution context that names nobody, names a placeholder, or is nested too deep."""
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        super().__init__(field, value, reason)
+        self.field = field
+        self.value = value
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.value!r} is refused: {self.reason}"
+
+
+class IllegalTransition(NetraError):
+    """A run was asked for a step that its state forbids."""
+
+    def __init__(self, state: str, step: str, reason: str = "") -> None:
+        super().__init__(state, step, reason)
+        self.state = state
+        self.step = step
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"a run that is {self.state} cannot tell {self.step}" + (f": {self.reason}" if self.reason else "")
+
+
+class ScopeClosed(NetraError, RuntimeError):
+    """A part of a run was used after the run had ended."""
+
+    def __init__(self, part: str, run_id: str) -> None:
+        super().__init__(part, run_id)
+        self.part = part
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return f"the {self.part} of run {self.run_id} was used after the run had ended"
+
+
+class StoreError(NetraError):
+    """The database refused a statement or cannot be reached."""
+
+
+class Refused(NetraError):
+    """A request that cannot be carried out; `code` and `status` are DESIGN 4.7's."""
+
+    code: ClassVar[str] = "invalid"
+    status: ClassVar[int] = 422
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Unauthenticated(Refused):
+    """No credential, or one that is not valid or no longer."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(Refused):
+    """A known user who lacks a permission, or an origin that is not allowed."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(Refused):
+    """It does not exist, or it belongs to another user, which is answered alike (G5)."""
+
+    code = "not_found"
+    status = 404
+
+    def __init__(self, kind: str, ident: str) -> None:
+        super().__init__(f"there is no {kind} {ident}")
+        self.kind = kind
+        self.ident = ident
+
+
+class Invalid(Refused):
+    """Input that is not what the contract says."""
+
+
+class TooLarge(Refused):
+    """A body or frame over its limit."""
+
+    code = "too_large"
+    status = 413
+
+
+class UnknownType(Refused):
+    """A frame whose type is not known."""
+
+    code = "unknown_type"
+
+
+class Busy(Refused):
+    """The thread already has a run, and the request said `reject`."""
+
+    code = "busy"
+    status = 409
+
+
+class QueueFull(Refused):
+    """The user has as many runs, or queued runs, as the limits allow."""
+
+    code = "queue_full"
+    status = 429
+
+
+class IdempotencyConflict(Refused):
+    """The same idempotency key came with other content."""
+
+    code = "idempotency_conflict"
+    status = 409
+
+
+class AfterOutOfRange(Refused):
+    """A cursor beyond the last event of the run."""
+
+    code = "after_out_of_range"
+
+
+class Flood(Refused):
+    """Too many requests or frames in too short a time."""
+
+    code = "flood"
+    status = 429
+
+
+class Draining(Refused):
+    """The process is about to stop and takes no new work."""
+
+    code = "draining"
+    status = 503
+
+
+class RunFailed(NetraError):
+    """Ends a run as `agent_failed`; `code` is one of DESIGN 4.7's."""
+
+    code: ClassVar[str] = "agent_error"
+    retryable: bool = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class AgentFailed(RunFailed):
+    """The agent's own code raised."""
+
+
+class AgentTimedOut(RunFailed):
+    """The agent was active for longer than its limit."""
+
+    code = "agent_timeout"
+    retryable = True
+
+
+class TurnsExhausted(RunFailed):
+    """The model still called tools after the last turn that it may have."""
+
+    code = "max_turns"
+
+
+class RunInterrupted(RunFailed):
+    """The process ended while the run was under way."""
+
+    code = "interrupted"
+    retryable = True
+
+
+class ModelFailed(RunFailed):
+    """The provider answered with an error; `provider_message` is its own sentence, `status` its HTTP status."""
+
+    code = "model_error"
+
+    def __init__(self, message: str, *, model: str, status: int | None = None, provider_message: str = "") -> None:
+        super().__init__(message)
+        self.model = model
+        self.status = status
+        self.provider_message = provider_message
+        self.retryable = status is None or status == 429 or status >= 500
+
+
+class ModelUnavailable(ModelFailed):
+    """The provider cannot be reached, or is not set up."""
+
+    code = "model_unavailable"
+
+
+class CallFailed(NetraError):
+    """Ends a tool call as not ok; `code` is one of DESIGN 4.7's codes of failed calls.
+
+    A tool may raise it itself, `CallFailed("error", "the order is already paid")`: the sentence goes to the model.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,0 +1,242 @@
+"""One frozen `Settings`: what may be set, its defaults, and where each value came from."""
+
+import contextlib
+import ipaddress
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    PyprojectTomlConfigSettingsSource,
+    SettingsConfigDict,
+)
+
+from netra_apex.errors import ConfigurationError
+
+PREFIX = "NETRA_"
+MIN_SECRET = 32
+_WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "netra", "development", "insecure", "example"})
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Everything that may be set, read once: flag, environment, `.env`, `[tool.netra]` in pyproject.toml, default.
+
+    `Settings.load(**flags)` raises `ConfigurationError` with a sentence for each value that is wrong; the field names
+    below with the prefix `NETRA_` are the variables. Provider keys keep their usual names.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        pyproject_toml_table_header=("tool", "netra"),
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    home: Path = Field(Path(".netra"), description="Folder of the database and the generated secret, mode 0700.")
+    database_url: str | None = Field(None, description="sqlite:///PATH; left out: netra.db in the home.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port to listen on; 0 takes a free one.")
+    secret_key: SecretStr | None = Field(
+        None, description="Signs access tokens; left out: generated in the home. Needed on a non-loopback address."
+    )
+    allowed_origins: Names = Field(
+        (), description="Origins of web pages that may use cookies and sockets, comma separated."
+    )
+    model: str | None = Field(None, description="provider:name; left out: the offline demo model, which says so.")
+    access_token_seconds: Seconds = Field(900, description="Life of an access token.")
+    session_days: Seconds = Field(30, description="Life of a login.")
+    trusted_proxies: Names = Field((), description="Addresses of reverse proxies whose X-Forwarded-* is believed.")
+    root_path: str = Field("", description="Path under which a reverse proxy serves the application.")
+
+    runs_per_user: Positive = Field(3, description="Runs of one user at once.")
+    queued_per_user: Annotated[int, Field(ge=0)] = Field(20, description="Runs of one user that may wait.")
+    runs_per_process: Positive = Field(250, description="Runs of one process at once.")
+    connections_per_user: Positive = Field(10, description="Sockets of one user at once.")
+    history_messages: Positive = Field(100, description="Messages of a thread that a model is told.")
+    agent_timeout_seconds: Seconds = Field(120, description="Active time of one agent.")
+    tool_timeout_seconds: Seconds = Field(30, description="Time of one tool call that declares none.")
+    tool_result_bytes: Positive = Field(65_536, description="Size of a tool's result; more is cut, and says so.")
+    max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
+    frame_bytes: Positive = Field(65_536, description="Size of a frame that a client sends.")
+    frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
+    frames_burst: Positive = Field(30, description="Frames of one connection at once.")
+    body_bytes: Positive = Field(1_048_576, description="Size of an HTTP request's body.")
+    heartbeat_seconds: Seconds = Field(25, description="Time between WebSocket pings, and time to answer one.")
+    drain_seconds: Seconds = Field(20, description="Time that running runs have to end when the server stops.")
+
+    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY", description="Key for openai:.")
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="Where openai: is."
+    )
+
+    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _name_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            scheme, separator, rest = origin.partition("://")
+            if scheme not in ("http", "https") or not separator or not rest or "/" in rest or "*" in rest:
+                raise ValueError(f"{origin!r} is no origin: write https://example.org, without path or wildcard")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _real_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        secret = value.get_secret_value()
+        if len(secret) < MIN_SECRET:
+            raise ValueError(f"it has {len(secret)} characters; {MIN_SECRET} is the least")
+        if len(set(secret)) < 8 or any(secret.lower().startswith(word) for word in _WELL_KNOWN):
+            raise ValueError("it is well known or repeats itself; make one with: openssl rand -base64 48")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _sqlite_only(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("sqlite:///"):
+            raise ValueError("this version keeps its data in SQLite: write sqlite:///PATH")
+        return value
+
+    @field_validator("model")
+    @classmethod
+    def _provider_and_name(cls, value: str | None) -> str | None:
+        if value is not None and not all(value.partition(":")):
+            raise ValueError(f"{value!r} is no model: write provider:name, such as openai:gpt-5")
+        return value
+
+    @model_validator(mode="after")
+    def _fail_closed(self) -> "Settings":
+        if not is_loopback(self.host):
+            missing = [
+                name
+                for name, value in (
+                    ("NETRA_SECRET_KEY", self.secret_key),
+                    ("NETRA_ALLOWED_ORIGINS", self.allowed_origins),
+                )
+                if not value
+            ]
+            if missing:
+                raise ValueError(f"{self.host} is not a loopback address: set {' and '.join(missing)} to serve on it")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flag, environment, .env, pyproject.toml, in this order."""
+        del file_secret_settings
+        return (init_settings, env_settings, dotenv_settings, PyprojectTomlConfigSettingsSource(settings_cls))
+
+    @classmethod
+    def load(cls, **flags: Any) -> "Settings":
+        """Reads every source; flags that are None were not given.
+
+        Raises:
+            ConfigurationError: with a line for each value that is wrong.
+        """
+        try:
+            return cls(**{name: value for name, value in flags.items() if value is not None})
+        except ValidationError as error:
+            lines = [_sentence(cls, problem["loc"], problem["msg"]) for problem in error.errors()]
+            raise ConfigurationError("\n".join(lines)) from error
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        if self.database_url:
+            return Path(self.database_url.removeprefix("sqlite:///"))
+        return self.home / "netra.db"
+
+    def prepare_home(self) -> str:
+        """Makes the home (mode 0700) and returns the signing secret: the one that is set, else the generated one."""
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.secret_key is not None:
+            return self.secret_key.get_secret_value()
+        path = self.home / "secret"
+        if not path.exists():
+            made = path.with_name(f"secret.{secrets.token_hex(8)}")
+            made.touch(mode=0o600)
+            made.write_text(secrets.token_urlsafe(48))
+            # A link appears whole and only once, so of two processes that start together both read one secret.
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(made)
+            made.unlink()
+        return path.read_text().strip()
+
+    def own_secrets(self) -> tuple[str, ...]:
+        """Values that must never be stored or told, wherever they turn up."""
+        values = [self.secret_key, self.openai_api_key]
+        return tuple(value.get_secret_value() for value in values if value is not None)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"{PREFIX}{name}".upper()
+
+
+def sources(flags: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Where each field's value comes from: flag, environment, .env, pyproject.toml or default."""
+    read = {
+        "environment": EnvSettingsSource(Settings)(),
+        ".env": DotEnvSettingsSource(Settings)(),
+        "pyproject.toml": PyprojectTomlConfigSettingsSource(Settings)(),
+    }
+    found: dict[str, str] = {}
+    for name in Settings.model_fields:
+        keys = {name, variable(name)}
+        if flags and flags.get(name) is not None:
+            found[name] = "flag"
+        else:
+            found[name] = next((source for source, values in read.items() if keys & values.keys()), "default")
+    return found
+
+
+def unknown_variables() -> tuple[str, ...]:
+    """Variables that begin with NETRA_ and are no setting: most likely typing errors."""
+    known = {variable(name) for name in Settings.model_fields}
+    return tuple(sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known))
+
+
+def _sentence(settings: type[Settings], location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]) if location else ""
+    label = variable(name) if name in settings.model_fields else name
+    return f"{label}: {message.removeprefix('Value error, ')}" if label else message.removeprefix("Value error, ")
