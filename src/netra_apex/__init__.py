@@ -1,0 +1,85 @@
+"""Netra Apex: a multi-user server and library for AI agents. Every run is isolated, told live, and never lost."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netra_apex.agents import AgentRegistry, BaseAgent, ChatAgent
+    from netra_apex.core.context import UserExecutionContext
+    from netra_apex.core.messages import (
+        AssistantMessage,
+        Reply,
+        SystemMessage,
+        ToolCall,
+        ToolMessage,
+        Usage,
+        UserMessage,
+    )
+    from netra_apex.core.runs import Result
+    from netra_apex.core.scope import RunScope
+    from netra_apex.errors import CallFailed, ConfigurationError, NetraError, Refused, RunFailed
+    from netra_apex.runtime import Runtime
+    from netra_apex.server import create_app
+    from netra_apex.settings import Settings
+    from netra_apex.tools import tool
+
+__all__ = [
+    "AgentRegistry",
+    "AssistantMessage",
+    "BaseAgent",
+    "CallFailed",
+    "ChatAgent",
+    "ConfigurationError",
+    "NetraError",
+    "Refused",
+    "Reply",
+    "Result",
+    "RunFailed",
+    "RunScope",
+    "Runtime",
+    "Settings",
+    "SystemMessage",
+    "ToolCall",
+    "ToolMessage",
+    "Usage",
+    "UserExecutionContext",
+    "UserMessage",
+    "create_app",
+    "tool",
+]
+
+# Loaded when first used: `netra --help` and a client need neither the server nor the engine.
+_HOME = {
+    "AgentRegistry": "netra_apex.agents",
+    "AssistantMessage": "netra_apex.core.messages",
+    "BaseAgent": "netra_apex.agents",
+    "CallFailed": "netra_apex.errors",
+    "ChatAgent": "netra_apex.agents",
+    "ConfigurationError": "netra_apex.errors",
+    "NetraError": "netra_apex.errors",
+    "Refused": "netra_apex.errors",
+    "Reply": "netra_apex.core.messages",
+    "Result": "netra_apex.core.runs",
+    "RunFailed": "netra_apex.errors",
+    "RunScope": "netra_apex.core.scope",
+    "Runtime": "netra_apex.runtime",
+    "Settings": "netra_apex.settings",
+    "SystemMessage": "netra_apex.core.messages",
+    "ToolCall": "netra_apex.core.messages",
+    "ToolMessage": "netra_apex.core.messages",
+    "Usage": "netra_apex.core.messages",
+    "UserExecutionContext": "netra_apex.core.context",
+    "UserMessage": "netra_apex.core.messages",
+    "create_app": "netra_apex.server",
+    "tool": "netra_apex.tools",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

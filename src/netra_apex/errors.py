@@ -11,10 +11,11 @@
     ├── StoreError              the database refused or cannot be reached
     ├── Refused                 a request that is answered with a code of the contract (DESIGN 4.7)
     │   ├── Unauthenticated, Forbidden, NotFound, Invalid, TooLarge, UnknownType, Busy, QueueFull,
-    │   └── IdempotencyConflict, AfterOutOfRange, Flood, Draining
+    │   └── IdempotencyConflict, AfterOutOfRange, Flood, Draining, Unavailable
     ├── RunFailed               ends a run as `agent_failed` with a code
     │   ├── AgentFailed, AgentTimedOut, TurnsExhausted, RunInterrupted
     │   └── ModelFailed         the provider answered with an error
+    │       ├── OutputInvalid     the answer is not of the type that was asked for
     │       └── ModelUnavailable  the provider cannot be reached, or is not set up
     └── CallFailed              ends a tool call as `tool_completed` with `ok: false` and a code
 
@@ -211,6 +212,13 @@ class Draining(Refused):
     status = 503
 
 
+class Unavailable(Refused):
+    """The database does not answer; the same request may succeed in a moment."""
+
+    code = "unavailable"
+    status = 503
+
+
 class RunFailed(NetraError):
     """Ends a run as `agent_failed`; `code` is one of DESIGN 4.7's."""
 
@@ -260,6 +268,16 @@ class ModelFailed(RunFailed):
         self.status = status
         self.provider_message = provider_message
         self.retryable = status is None or status == 429 or status >= 500
+
+
+class OutputInvalid(ModelFailed):
+    """The model's answer is not of the type that was asked for; `text` is the answer, `reason` what is wrong."""
+
+    def __init__(self, reason: str, *, model: str, text: str) -> None:
+        super().__init__(f"the model's answer is not of the type that was asked for: {reason}", model=model)
+        self.reason = reason
+        self.text = text
+        self.retryable = True
 
 
 class ModelUnavailable(ModelFailed):

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
+from netra_apex.errors import Invalid
+
 IfBusy = Literal["enqueue", "reject"]
 T = TypeVar("T")
+MAX_CONTENT = 100_000  # code points of one message; a socket's frame is bounded in bytes before
+MAX_KEY = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,3 +67,32 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str | None = None
+
+
+def check_text(name: str, text: str, *, limit: int) -> str:
+    """The text, if it can be stored and shown: not blank, within `limit` code points, no NUL, no lone surrogate.
+
+    Raises:
+        Invalid: naming the field and what is wrong with it.
+    """
+    if not text.strip():
+        raise Invalid(f"{name} is empty")
+    if len(text) > limit:
+        raise Invalid(f"{name} has {len(text)} characters; {limit} is the most")
+    if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise Invalid(f"{name} has a character that is no text (NUL or a lone surrogate)")
+    return text
+
+
+def check_post(post: Post) -> Post:
+    """The post, if every text in it is one.
+
+    Raises:
+        Invalid: naming the field and what is wrong with it.
+    """
+    check_text("content", post.content, limit=MAX_CONTENT)
+    for name in ("thread_id", "agent", "replace", "idempotency_key"):
+        value: str | None = getattr(post, name)
+        if value is not None:
+            check_text(name, value, limit=MAX_KEY)
+    return post

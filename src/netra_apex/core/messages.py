@@ -1,6 +1,6 @@
 """What people and models say: the messages of a conversation, a model's request and its reply."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -92,3 +92,17 @@ class Reply:
     thinking: str = ""
     usage: Usage = NO_USAGE
     output: Any = None
+
+
+def answered(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
+    """The messages without calls that have no answer after them, which providers refuse in a history."""
+    have = {message.call_id for message in messages if isinstance(message, ToolMessage)}
+    kept: list[ModelMessage] = []
+    for message in messages:
+        if isinstance(message, AssistantMessage) and message.tool_calls:
+            calls = tuple(call for call in message.tool_calls if call.id in have)
+            if calls or message.content:
+                kept.append(AssistantMessage(message.content, calls))
+        else:
+            kept.append(message)
+    return kept

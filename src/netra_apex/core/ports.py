@@ -12,7 +12,7 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Message, Page, Post, Thread
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.messages import ModelMessage, ModelRequest, Reply
-from netra_apex.core.runs import Run, RunStatus
+from netra_apex.core.runs import Run, RunStatus, RunStream
 
 
 class Deltas(Protocol):
@@ -44,6 +44,43 @@ class Emitter(Protocol):
             IllegalTransition: the stream may not tell this now (G3, G4); nothing was stored.
             ScopeClosed: the run has ended.
         """
+        ...
+
+
+class Writer(Deltas, Protocol):
+    """An answer that is being written to the user."""
+
+    def finish(self) -> str:
+        """Shows what was held back, and returns the id that the answer's `message_completed` is to have."""
+        ...
+
+
+class Voice(Emitter, Protocol):
+    """What one agent of a run tells: its events carry the agent's name and depth."""
+
+    def writer(self, *, show: bool) -> Writer:
+        """Where a model's answer goes while it comes; nowhere, if it is not shown."""
+        ...
+
+
+class RunEmitter(Protocol):
+    """A run's emitter, as the engine uses it."""
+
+    @property
+    def stream(self) -> RunStream:
+        """What the run has told so far."""
+        ...
+
+    def voice(
+        self, agent: str, *, depth: int = 0, parent_agent: str | None = None, parent_call_id: str | None = None
+    ) -> Voice: ...
+
+    def keep(self, transcript: Sequence[ModelMessage]) -> None:
+        """Stores what later runs of the thread are to know, with whatever is emitted next."""
+        ...
+
+    def close(self) -> None:
+        """Nothing is told any more."""
         ...
 
 
@@ -90,7 +127,7 @@ class Accounts(Protocol):
         """Also ends the user's sessions. False: there is no such user."""
         ...
 
-    async def set_disabled(self, user_id: str, disabled: bool) -> bool:  # noqa: FBT001 - the value is the point
+    async def set_disabled(self, user_id: str, *, disabled: bool) -> bool:
         """Disabling also ends the user's sessions. False: there is no such user."""
         ...
 
@@ -109,6 +146,8 @@ class Accounts(Protocol):
         ...
 
     async def end_session(self, session_id: str) -> None: ...
+
+    async def live_sessions(self) -> frozenset[str]: ...
 
     async def put_setup_token(self, token_hash: str, expires_at: datetime) -> None:
         """The one valid set-up token; an earlier one is void."""
@@ -147,38 +186,55 @@ class Conversations(Protocol):
 
 
 class Runs(Protocol):
-    """Runs and their event log. Every method but the two for the operator takes the owner."""
+    """Runs and their event log. Every method but the operator's takes the owner.
 
-    async def accept(self, user_id: str, post: Post, *, agent: str, run_id: str, queue_limit: int) -> Accepted:
-        """Thread, message and run in one transaction, or the answer that the same idempotency key had.
+    The methods that are not coroutines ask at once, in the call: what is asked for in one moment shares one commit,
+    and keeps its order.
+    """
 
-        Raises: NotFound, Busy, QueueFull, IdempotencyConflict: nothing was written.
+    def accept(self, user_id: str, post: Post, *, agent: str, thread_id: str, run_id: str) -> Awaitable[Accepted]:
+        """Thread, message and run in one transaction; or the answer that the same idempotency key had.
+
+        Raises: NotFound, Busy, IdempotencyConflict: nothing was written.
         """
+        ...
+
+    async def repeated(self, user_id: str, post: Post) -> Accepted | None:
+        """The answer that the post's idempotency key had. Raises: IdempotencyConflict: for other content."""
         ...
 
     async def begin(self, context: UserExecutionContext, agent: str, task: str, limit: int) -> tuple[ModelMessage, ...]:
-        """Makes sure that the run exists, and returns what was said in its thread before it, oldest first."""
-        ...
+        """Makes sure that the run exists, and returns what was said in its thread before it, oldest first.
 
-    async def append(self, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]) -> None:
-        """Stores stamped events with their JSON, and what follows from them (status, messages), in one transaction.
-
-        All that is appended in one moment shares one commit. Returns once it is on disk (G1).
+        Raises: NotFound: the context names a thread that is not the user's.
         """
         ...
 
-    async def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> None:
-        """What the model will be told in later runs of the thread that this run did."""
+    def append(self, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]) -> Awaitable[None]:
+        """Stores stamped events with their JSON, and what follows from them (status, messages), in one transaction.
+
+        Done once it is on disk (G1).
+        """
+        ...
+
+    def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:
+        """What later runs of the thread tell the model that this run said, calls and their answers included."""
         ...
 
     async def run(self, user_id: str, run_id: str) -> Run | None: ...
 
     async def events(self, user_id: str, run_id: str, after: int, limit: int = 1000) -> tuple[tuple[int, str], ...]:
-        """(seq, JSON) of the events after `after`, in order."""
+        """(seq, JSON) of the events after `after`, in order, at most `limit`."""
         ...
+
+    async def operator_run(self, run_id: str) -> Run | None: ...
 
     async def request_cancel(self, run_id: str, by: str) -> bool:
         """The operator's cancel, from another process; False where there is no such unfinished run."""
+        ...
+
+    async def cancels_requested(self) -> tuple[tuple[str, str], ...]:
+        """(run id, by whom) of unfinished runs whose end was asked for from another process."""
         ...
 
     async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]:

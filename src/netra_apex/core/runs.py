@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from netra_apex.core.events import (
     AgentCancelled,
@@ -10,6 +11,7 @@ from netra_apex.core.events import (
     AgentFailed,
     AgentStarted,
     AgentThinking,
+    CallError,
     DurableEvent,
     RunQueued,
     ToolCompleted,
@@ -120,6 +122,15 @@ class RunStream:
     def thoughts(self, event: DurableEvent) -> int:
         """How many thoughts the agent of this event has told (an agent is one call of its parent, at one depth)."""
         return self._thoughts.get((event.parent_call_id or None, event.depth), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended, for the program that ran it: `output` where `ok`, else the error's code and sentence."""
+
+    ok: bool
+    output: Any = None
+    error: CallError | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

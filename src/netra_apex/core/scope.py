@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.messages import ModelMessage, Reply
+from netra_apex.core.messages import ModelMessage, Reply, ToolCall, ToolMessage
 
 R = TypeVar("R")
 
@@ -25,6 +25,13 @@ class ToolCalls(ABC):
             CallFailed: it was denied, ill-formed, timed out or failed; told as `tool_completed` with `ok: false`.
         """
 
+    @abstractmethod
+    async def answer(self, calls: Sequence[ToolCall]) -> tuple[ToolMessage, ...]:
+        """Carries out a model's calls, side by side, and returns their answers for the model, in the calls' order.
+
+        A call that fails is an answer too: the model is told why.
+        """
+
 
 class RunScope(ABC):
     """What a run lends an agent or a tool call, for the run's time only.
@@ -37,6 +44,11 @@ class RunScope(ABC):
     @abstractmethod
     def context(self) -> UserExecutionContext:
         """Who this acts for."""
+
+    @property
+    @abstractmethod
+    def history(self) -> tuple[ModelMessage, ...]:
+        """What was said in this thread before this run, oldest first, within NETRA_HISTORY_MESSAGES."""
 
     @property
     @abstractmethod

@@ -1,0 +1,113 @@
+"""`python -m bench`: what a run costs, and what its user waits for. JSON on stdout, progress on stderr.
+
+The job is PERFORMANCE.md's: one tool call and a streamed answer of 64 chunks, scripted model in another process.
+The server has one core to itself, the model and the driver share another.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.load import Driver
+from bench.parts import DRIVER_CPU, ROOT, cpu_seconds, make_users, rss_mb, serving
+
+
+def percentile(values: list[float], share: float) -> float | None:
+    """A percentile in milliseconds."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2)
+
+
+async def measure(users: int, seconds: float, model_url: str) -> dict[str, Any]:
+    """One closed loop of so many users, on a server and a home of its own."""
+    with tempfile.TemporaryDirectory(prefix="netra-bench-") as folder:
+        home = Path(folder)
+        await make_users(home, users)
+        async with serving(home, model_url) as (process, url), Driver(url) as driver:
+            idle_mb = rss_mb(process.pid)
+            await driver.connect(users)
+            connected_mb = rss_mb(process.pid)
+            # CPU is read at both ends of the measured window, beside the loop itself.
+            loop = asyncio.create_task(driver.loop(seconds, warm_up=4.0))
+            await asyncio.sleep(4.0)
+            before = cpu_seconds(process.pid)
+            await asyncio.sleep(seconds)
+            spent = cpu_seconds(process.pid) - before
+            measured = await loop
+            figures = driver.figures
+            runs = len(figures.overhead)
+            return {
+                "users": users,
+                "runs": runs,
+                "errors": len(figures.errors),
+                "error_kinds": sorted(set(figures.errors)),
+                "runs_per_second": round(runs / measured, 1),
+                "cpu_ms_per_run": round(spent / max(1, runs) * 1000, 2),
+                "core_share": round(spent / measured, 2),
+                "overhead_ms": {f"p{int(s * 100)}": percentile(figures.overhead, s) for s in (0.5, 0.95, 0.99)},
+                "first_event_ms": {f"p{int(s * 100)}": percentile(figures.first_event, s) for s in (0.5, 0.95, 0.99)},
+                "rss_mb": {
+                    "idle": round(idle_mb, 1),
+                    "connected": round(connected_mb, 1),
+                    "after": round(rss_mb(process.pid), 1),
+                },
+            }
+
+
+async def idle(users: int, model_url: str) -> dict[str, Any]:
+    """So many users connected and silent."""
+    with tempfile.TemporaryDirectory(prefix="netra-bench-") as folder:
+        home = Path(folder)
+        await make_users(home, users)
+        async with serving(home, model_url) as (process, url), Driver(url) as driver:
+            before = rss_mb(process.pid)
+            await driver.connect(users)
+            after = rss_mb(process.pid)
+            spent = cpu_seconds(process.pid)
+            await asyncio.sleep(10)
+            return {
+                "connected": len(driver.sockets),
+                "kib_per_user": round((after - before) * 1024 / users, 1),
+                "rss_mb": round(after, 1),
+                "idle_core_share": round((cpu_seconds(process.pid) - spent) / 10, 3),
+            }
+
+
+async def main() -> None:
+    """Every measurement, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--users", default="10,50,150,200", help="closed loops of so many users each")
+    parser.add_argument("--seconds", type=float, default=20.0, help="measured time of each loop")
+    parser.add_argument("--idle", type=int, default=1000, help="users connected and silent; 0 leaves it out")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {DRIVER_CPU})
+    command = [sys.executable, str(ROOT / "tests" / "support" / "wire_model.py"), "--quiet"]
+    model = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert model.stdout is not None
+        model_url = f"http://127.0.0.1:{model.stdout.readline().strip()}"
+        report: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine(), "loops": []}
+        for users in (int(part) for part in arguments.users.split(",") if part):
+            print(f"{users} users …", file=sys.stderr)
+            report["loops"].append(await measure(users, arguments.seconds, model_url))
+            print(json.dumps(report["loops"][-1]), file=sys.stderr)
+        if arguments.idle:
+            print(f"{arguments.idle} idle users …", file=sys.stderr)
+            report["idle"] = await idle(arguments.idle, model_url)
+        print(json.dumps(report, indent=2))
+    finally:
+        model.terminate()
+        model.wait(5)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,90 @@
+"""The processes of a measurement: the server on one core, the model and the driver on the other."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from netra_apex.server.passwords import hash_password
+from netra_apex.settings import Settings
+from netra_apex.stores import open_stores
+
+ROOT = Path(__file__).resolve().parent.parent
+TICK = os.sysconf("SC_CLK_TCK")
+SERVER_CPU, DRIVER_CPU = 0, max(os.sched_getaffinity(0))
+PASSWORD = "correct horse battery bench"
+
+
+def user_name(number: int) -> str:
+    """The name of the n-th user."""
+    return f"bench{number:04d}"
+
+
+async def make_users(home: Path, count: int) -> None:
+    """A home with accounts; one hash serves all, since what is measured is not the making of hashes."""
+    hashed = hash_password(PASSWORD)
+    async with open_stores(Settings.load(home=home)) as stores:
+        for number in range(count):
+            await stores.accounts.add_user(user_name(number), hashed, frozenset())
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def serving(home: Path, model_url: str, **more: str) -> AsyncGenerator[tuple[subprocess.Popen[bytes], str]]:
+    """`netra serve` on one core; yields the process and its address."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "NETRA_HOME": str(home),
+        "OPENAI_BASE_URL": f"{model_url}/v1",
+        "OPENAI_API_KEY": "bench-key",
+        "NETRA_MODEL": "openai:mock-64-100-20",
+        **more,
+    }
+    command = ["taskset", "-c", str(SERVER_CPU), Path(sys.prefix) / "bin" / "netra", "serve", ROOT / "bench" / "app.py"]
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen([*command, "--port", str(port)], env=environment, stdout=log, stderr=log)
+    try:
+        await _ready(port, process)
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 30)
+
+
+async def _ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}")
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        return
+    raise RuntimeError("the server did not start within 30 s")

@@ -1,0 +1,53 @@
+"""`BaseAgent`: a name and one method."""
+
+from abc import ABC, ABCMeta, abstractmethod
+from typing import Any, ClassVar
+
+from netra_apex.core.scope import RunScope
+from netra_apex.errors import RegistryError
+
+
+class AgentType(ABCMeta):
+    """The type of agent classes: one that is registered can no longer be changed (G6).
+
+    Why: a class attribute that one request sets is seen by every other user's.
+    """
+
+    _registered = False
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        # ABC keeps its own bookkeeping on the class.
+        if cls._registered and not name.startswith("_abc_"):
+            raise RegistryError(
+                cls.__qualname__, f"it is registered, so its {name} cannot be set; keep state in the run"
+            )
+        super().__setattr__(name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        if cls._registered:
+            raise RegistryError(cls.__qualname__, f"it is registered, so its {name} cannot be deleted")
+        super().__delattr__(name)
+
+    def freeze(cls) -> None:
+        """Makes this class and the agent classes that it inherits from unchangeable."""
+        for each in cls.__mro__:
+            if isinstance(each, AgentType) and "_registered" not in each.__dict__:
+                type.__setattr__(each, "_registered", True)
+
+
+class BaseAgent(ABC, metaclass=AgentType):
+    """An agent: `name`, and `async run(task, scope)`, which returns the output.
+
+    Each run gets a fresh instance, made without arguments, so `self` belongs to one run of one user. `requires` is
+    the permission that a user needs to run it; the docstring's first line is its description. `model` is what
+    `scope.model` asks (left out: NETRA_MODEL), `max_turns` how often it may in one run (left out: NETRA_MAX_TURNS).
+    """
+
+    name: ClassVar[str]
+    requires: ClassVar[str | None] = None
+    model: ClassVar[str | None] = None
+    max_turns: ClassVar[int | None] = None
+
+    @abstractmethod
+    async def run(self, task: str, scope: RunScope) -> Any:
+        """Does the task and returns its output: a string, or anything that JSON can hold."""

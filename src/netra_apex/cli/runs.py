@@ -1,0 +1,143 @@
+"""`netra runs`: what runs and ran, as the operator of the database, whether a server runs or not."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from netra_apex.cli.terminal import fail, one_line, print_json, print_table, tell
+from netra_apex.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from netra_apex.core.ports import Runs
+    from netra_apex.core.runs import Run
+
+app = typer.Typer(help="List, show and cancel runs.", no_args_is_help=True, rich_markup_mode=None)
+
+_RunId = Annotated[str, typer.Argument(metavar="RUN_ID")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_runs(
+    status: Annotated[list[str] | None, typer.Option(help="Only runs with this status; repeatable.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 100,
+    as_json: _AsJson = False,
+) -> None:
+    """List runs, the newest first."""
+    asyncio.run(_list(status or [], limit, as_json=as_json))
+
+
+@app.command("show")
+def show(run_id: _RunId, as_json: _AsJson = False) -> None:
+    """Show a run with its events; what was said in them only with --json."""
+    asyncio.run(_show(run_id, as_json=as_json))
+
+
+@app.command("cancel")
+def cancel(run_id: _RunId) -> None:
+    """Cancel a run that has not ended; a running server carries it out within a second."""
+    asyncio.run(_cancel(run_id))
+    tell(f"{run_id} is being cancelled")
+
+
+@asynccontextmanager
+async def _runs() -> AsyncGenerator["Runs"]:
+    from netra_apex.settings import Settings
+    from netra_apex.stores import open_stores
+
+    async with open_stores(Settings.load()) as stores:
+        yield stores.runs
+
+
+async def _list(names: list[str], limit: int, *, as_json: bool) -> None:
+    from netra_apex.core.runs import RunStatus
+
+    unknown = [name for name in names if name not in [status.value for status in RunStatus]]
+    if unknown:
+        known = ", ".join(status.value for status in RunStatus)
+        raise ConfigurationError(f"{', '.join(unknown)} is no status of a run; they are {known}")
+    async with _runs() as runs:
+        found = await runs.all_runs(statuses=[RunStatus(name) for name in names], limit=limit)
+    if as_json:
+        print_json({"items": [_shape(run) for run in found]})
+        return
+    rows = [
+        (run.run_id, run.status.value, run.user_id, run.agent, str(run.last_seq), _time(run.created_at), _took(run))
+        for run in found
+    ]
+    print_table(("RUN", "STATUS", "USER", "AGENT", "EVENTS", "CREATED", "TOOK"), rows)
+
+
+async def _show(run_id: str, *, as_json: bool) -> None:
+    import msgspec
+
+    async with _runs() as runs:
+        run = await runs.operator_run(run_id)
+        if run is None:
+            fail(f"there is no run {run_id}")
+        events: list[dict[str, Any]] = []
+        while page := await runs.events(run.user_id, run_id, len(events)):
+            events += [msgspec.json.decode(text) for _, text in page]
+    if as_json:
+        print_json({**_shape(run), "events": events})
+        return
+    for name, value in _shape(run).items():
+        print(f"{name:<11} {value if value is not None else '-'}")
+    print()
+    rows = [
+        (str(event["seq"]), event["at"], str(event["agent"]), "  " * event["depth"] + event["type"], _about(event))
+        for event in events
+    ]
+    print_table(("SEQ", "AT", "AGENT", "EVENT", "ABOUT"), rows)
+
+
+async def _cancel(run_id: str) -> None:
+    async with _runs() as runs:
+        if not await runs.request_cancel(run_id, "operator"):
+            fail(f"there is no run {run_id} that has not ended")
+
+
+def _shape(run: "Run") -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "user_id": run.user_id,
+        "thread_id": run.thread_id,
+        "message_id": run.message_id,
+        "agent": run.agent,
+        "status": run.status.value,
+        "last_seq": run.last_seq,
+        "created_at": run.created_at.isoformat(),
+        "ended_at": run.ended_at.isoformat() if run.ended_at else None,
+    }
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _took(run: "Run") -> str:
+    return f"{(run.ended_at - run.created_at).total_seconds():.1f} s" if run.ended_at else ""
+
+
+def _about(event: dict[str, Any]) -> str:
+    """What an operator needs of an event: names, codes and times, not what people said."""
+    match event["type"]:
+        case "tool_executing":
+            return str(event["tool"])
+        case "tool_completed":
+            said = "ok" if event["ok"] else str(event["error"]["code"])
+            return f"{event['tool']}: {said}, {event['duration_ms']} ms"
+        case "agent_failed":
+            return one_line(f"{event['code']}: {event['message']}", 100)
+        case "agent_cancelled":
+            return f"by {event['by']}"
+        case "agent_completed":
+            return f"{event['duration_ms']} ms"
+        case "run_queued":
+            return str(event["reason"])
+        case _:
+            return ""

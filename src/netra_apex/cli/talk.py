@@ -1,0 +1,218 @@
+"""The conversation of `netra chat`: reading lines, sending them, showing what comes, and the `/` commands."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import termios
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from netra_apex.cli.pens import PlainPen, TerminalPen
+from netra_apex.cli.terminal import one_line
+from netra_apex.cli.transcript import Pen, Transcript
+from netra_apex.client import Client, Connection, LiveRun, RequestRefused, ServerUnreachable
+from netra_apex.core.events import AgentCompleted
+
+HELP = """\
+/new           begin another conversation
+/threads       your conversations; /thread ID goes on with one
+/agents        who can answer; /agent NAME chooses
+/help          this
+/quit          leave (so does Ctrl-D)
+While an answer comes, Ctrl-C cancels it. Alt-Enter begins a new line."""
+
+Read = Callable[[], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asked for."""
+
+    url: str
+    user: str
+    thread_id: str | None = None
+    agent: str | None = None
+
+
+async def talk(wishes: Wishes, password: str) -> bool:
+    """Logs in and talks until the person leaves or stdin ends; False where, in a pipe, a run did not complete.
+
+    Raises:
+        ClientError: there is no server, the login is refused, or the connection is lost for good.
+    """
+    interactive = sys.stdin.isatty()
+    pen: Pen = TerminalPen(Console(highlight=False)) if interactive else PlainPen()
+    read = _prompt() if interactive else _lines()
+    async with Client(wishes.url) as client:
+        await client.login(wishes.user, password)
+        async with client.connect(notices=True) as connection:
+            conversation = Conversation(client, connection, pen, wishes)
+            if wishes.agent is not None:
+                await conversation.choose(wishes.agent)
+            if wishes.thread_id is not None:
+                await conversation.go_on(wishes.thread_id)
+            if interactive:
+                pen.line(f"logged in as {wishes.user} at {wishes.url}; /help lists what you can do", "dim")
+            return await converse(conversation, read, interactive=interactive)
+
+
+async def converse(conversation: "Conversation", read: Read, *, interactive: bool) -> bool:
+    """Takes line after line; in a pipe, the first message that fails ends it."""
+    while (line := await read()) is not None:
+        text = line.strip()
+        if not text:
+            continue
+        if text in ("/quit", "/exit"):
+            break
+        try:
+            well = await (conversation.command(text) if text.startswith("/") else conversation.say(text))
+        except (RequestRefused, ServerUnreachable) as error:
+            conversation.pen.line(str(error), "red")
+            well = False
+        if not well and not interactive:
+            return False
+    return True
+
+
+class Conversation:
+    """One person's conversation: which thread it is, who answers, and what is being answered."""
+
+    def __init__(self, client: Client, connection: Connection, pen: Pen, wishes: Wishes) -> None:
+        self.pen = pen
+        self._client = client
+        self._connection = connection
+        self._thread_id: str | None = None
+        self._agent: str | None = None
+
+    async def say(self, text: str) -> bool:
+        """Sends a message and shows its run; whether it completed."""
+        run = await self._connection.send(text, thread_id=self._thread_id, agent=self._agent)
+        self._thread_id = run.thread_id
+        return await self._show(run)
+
+    async def go_on(self, thread_id: str) -> None:
+        """Makes this the conversation, shows its last messages, and the runs in it that have not ended."""
+        thread = await self._client.thread(thread_id)
+        messages = await self._client.messages(thread_id)
+        self._thread_id = thread_id
+        for message in messages.items[-6:]:
+            who = "you" if message.role == "user" else "agent"
+            self.pen.line(f"{who}: {one_line(message.content, 200)}", "dim")
+        for run in thread.runs:
+            await self._show(await self._connection.follow(run.run_id))
+
+    async def choose(self, name: str) -> None:
+        """Makes this agent the one who answers. Raises: RequestRefused: there is none of this name for this user."""
+        names = [agent.name for agent in await self._client.agents()]
+        if name not in names:
+            raise RequestRefused("not_found", f"there is no agent {name}; there are {', '.join(names) or 'none'}")
+        self._agent = name
+
+    async def command(self, line: str) -> bool:
+        """Carries out a line that begins with `/`; whether it was one of ours."""
+        match line.split():
+            case ["/help"]:
+                self.pen.line(HELP)
+            case ["/new"]:
+                self._thread_id = None
+                self.pen.line("a new conversation", "dim")
+            case ["/agents"]:
+                for agent in await self._client.agents():
+                    self.pen.line(f"{agent.name:<16} {one_line(agent.description, 100)}".rstrip())
+            case ["/agent", name]:
+                await self.choose(name)
+                self.pen.line(f"{name} answers from now on", "dim")
+            case ["/threads"]:
+                for thread in (await self._client.threads()).items:
+                    self.pen.line(
+                        f"{thread.thread_id}  {thread.created_at:%Y-%m-%d %H:%M}  {one_line(thread.title, 80)}"
+                    )
+            case ["/thread", thread_id]:
+                await self.go_on(thread_id)
+            case [name, *_]:
+                self.pen.line(f"{name} is no command, or something is missing: /help lists them", "red")
+                return False
+            case _:
+                return False
+        return True
+
+    async def _show(self, run: LiveRun) -> bool:
+        transcript = Transcript(self.pen)
+        async with _unechoed(), self._cancelling(run, transcript):
+            async for frame in run:
+                transcript.show(frame)
+        return isinstance(run.ending, AgentCompleted)
+
+    @asynccontextmanager
+    async def _cancelling(self, run: LiveRun, transcript: Transcript) -> AsyncGenerator[None]:
+        """While inside, Ctrl-C cancels the run; a second one leaves the program."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+
+        async def cancel_when_asked() -> None:
+            await asked.wait()
+            loop.remove_signal_handler(signal.SIGINT)
+            transcript.line("cancelling… (Ctrl-C again to leave)")
+            try:
+                await self._connection.cancel(run.run_id)
+            except (RequestRefused, ServerUnreachable) as error:
+                transcript.line(str(error), "red")
+
+        loop.add_signal_handler(signal.SIGINT, asked.set)
+        waiting = asyncio.create_task(cancel_when_asked())
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await waiting
+
+
+@asynccontextmanager
+async def _unechoed() -> AsyncGenerator[None]:
+    """Keeps what is typed meanwhile, Ctrl-C's own ^C included, out of the answer; the next prompt has it."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = termios.tcgetattr(sys.stdin)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+def _lines() -> Read:
+    async def read() -> str | None:
+        # In a thread: whoever writes the pipe may take his time.
+        return await asyncio.to_thread(sys.stdin.readline) or None
+
+    return read
+
+
+def _prompt() -> Read:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+    keys = KeyBindings()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    session: PromptSession[str] = PromptSession(key_bindings=keys)
+
+    async def read() -> str | None:
+        try:
+            return await session.prompt_async("\n> ")
+        except (EOFError, KeyboardInterrupt):
+            return None
+
+    return read

@@ -1,0 +1,43 @@
+"""A user's side: the typed client that `netra chat` and `netra probe` use. It knows the contract and no server."""
+
+from netra_apex.client.client import Client
+from netra_apex.client.connection import Connection
+from netra_apex.client.errors import (
+    ClientError,
+    ConnectionLost,
+    ConnectionOver,
+    ConnectionRefused,
+    RequestRefused,
+    ServerUnreachable,
+    StreamBroken,
+    UnreadableFrame,
+)
+from netra_apex.client.frames import Event, OtherEvent
+from netra_apex.client.live import Frame, LiveRun, Reconnected, Reconnecting
+from netra_apex.client.values import AgentInfo, Listing, Login, MessageInfo, OpenThread, RunInfo, ThreadInfo
+
+__all__ = [
+    "AgentInfo",
+    "Client",
+    "ClientError",
+    "Connection",
+    "ConnectionLost",
+    "ConnectionOver",
+    "ConnectionRefused",
+    "Event",
+    "Frame",
+    "Listing",
+    "LiveRun",
+    "Login",
+    "MessageInfo",
+    "OpenThread",
+    "OtherEvent",
+    "Reconnected",
+    "Reconnecting",
+    "RequestRefused",
+    "RunInfo",
+    "ServerUnreachable",
+    "StreamBroken",
+    "ThreadInfo",
+    "UnreadableFrame",
+]

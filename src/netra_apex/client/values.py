@@ -1,0 +1,85 @@
+"""What the HTTP routes answer (DESIGN 4.4), as typed values. Fields that a newer server adds are left out."""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from netra_apex.core.runs import RunStatus
+
+T = TypeVar("T")
+
+
+class Listing(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list; `next_cursor` is None on the last."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+class AgentInfo(msgspec.Struct, frozen=True):
+    """An agent that this user may run."""
+
+    name: str
+    description: str = ""
+
+
+class ThreadInfo(msgspec.Struct, frozen=True):
+    """A conversation of this user."""
+
+    thread_id: str
+    title: str
+    created_at: datetime
+
+
+class MessageInfo(msgspec.Struct, frozen=True):
+    """A message of a thread."""
+
+    message_id: str
+    run_id: str
+    role: Literal["user", "assistant"]
+    content: str
+    created_at: datetime
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """Where a run stands."""
+
+    run_id: str
+    thread_id: str
+    agent: str
+    status: RunStatus
+    last_seq: int
+
+
+class OpenThread(ThreadInfo, frozen=True):
+    """A conversation with its unfinished runs, so that they can be followed."""
+
+    runs: tuple[RunInfo, ...] = ()
+
+
+class Login(msgspec.Struct, frozen=True):
+    """The answer to a login or a refresh; `expires_in` is the access token's life in seconds."""
+
+    access_token: str
+    expires_in: float
+    user: Any = None
+
+    def __repr__(self) -> str:
+        """Without the token, which must not end in a log."""
+        return f"Login(user={self.user!r}, expires_in={self.expires_in:g})"
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Events of a run as raw JSON; `last_seq` is the run's last when they were read."""
+
+    events: tuple[msgspec.Raw, ...]
+    last_seq: int
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An RFC 9457 problem document, with the contract's `code`."""
+
+    code: str = ""
+    title: str = ""
+    detail: str = ""

@@ -1,0 +1,129 @@
+"""Admission: a user's message becomes an accepted run. One way in, for socket and HTTP alike."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from netra_apex.agents import AgentRegistry
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.conversations import Accepted, Post, check_post
+from netra_apex.core.permissions import allows
+from netra_apex.core.ports import Conversations, Runs
+from netra_apex.core.redaction import Redactor
+from netra_apex.core.runs import Run, RunStatus
+from netra_apex.engine.limits import Place
+from netra_apex.engine.runner import Order, Runner
+from netra_apex.errors import Draining, Forbidden, NotFound, QueueFull
+
+CANCEL_SECONDS = 2.5  # how long a cancel waits to see the ending that G9 promises within 2 s
+
+
+class Admission:
+    """Accepts posts, cancels runs and deletes threads, for their owner."""
+
+    def __init__(
+        self,
+        registry: AgentRegistry,
+        runs: Runs,
+        conversations: Conversations,
+        runner: Runner,
+        group: asyncio.TaskGroup,
+        redactor: Redactor,
+    ) -> None:
+        self._registry = registry
+        self._runs = runs
+        self._conversations = conversations
+        self._runner = runner
+        self._group = group
+        self._redactor = redactor
+        self.draining = False
+
+    async def post(
+        self,
+        user_id: str,
+        permissions: frozenset[str],
+        post: Post,
+        on_accepted: Callable[[Accepted], None] = lambda _: None,
+    ) -> Accepted:
+        """Accepts a message: it is stored, and its run starts now or in its turn.
+
+        `on_accepted` is called before anything of the run is told, and also for a repeated post.
+
+        Raises:
+            Invalid, NotFound, Forbidden, Busy, QueueFull, IdempotencyConflict, Draining: nothing was stored.
+        """
+        if self.draining:
+            raise Draining("the server is about to stop: come back in a moment", retry_after=5)
+        check_post(post)
+        agent = self._registry.default if post.agent is None else post.agent
+        requires = self._registry.get(agent).requires
+        if not allows(permissions, requires):
+            raise Forbidden(f"agent {agent} needs the permission {requires}")
+        # In a task of the process: a client that goes away in this moment must not leave a run that nobody starts.
+        accepting = self._accept(user_id, permissions, post, agent, on_accepted)
+        return await asyncio.shield(self._group.create_task(accepting))
+
+    async def cancel(self, user_id: str, run_id: str, *, wait: bool = True) -> Run:
+        """Cancels a run of this user, and answers how it stands; one that has ended stays as it is.
+
+        With `wait` it answers once the run has ended, which G9 promises within two seconds.
+
+        Raises:
+            NotFound: the user has no such run.
+        """
+        run = await self._runs.run(user_id, run_id)
+        if run is None:
+            raise NotFound("run", run_id)
+        ended = None if run.status.ended else self._runner.cancel(run_id, user_id)
+        if ended is None or not wait:
+            return run
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await ended.wait()
+        return await self._runs.run(user_id, run_id) or run
+
+    async def delete_thread(self, user_id: str, thread_id: str) -> bool:
+        """Deletes a thread of this user; what runs in it is cancelled first. False: the user has no such thread.
+
+        Raises:
+            Busy: a new run began in it meanwhile.
+        """
+        for run in await self._conversations.unfinished(user_id, thread_id):
+            await self.cancel(user_id, run.run_id)
+        return await self._conversations.delete_thread(user_id, thread_id)
+
+    async def _accept(
+        self,
+        user_id: str,
+        permissions: frozenset[str],
+        post: Post,
+        agent: str,
+        on_accepted: Callable[[Accepted], None],
+    ) -> Accepted:
+        context = UserExecutionContext.new(user_id, thread_id=post.thread_id, permissions=permissions)
+        place = Place(user_id, context.thread_id, context.run_id)
+        content = self._redactor.text(post.content)
+        stored = replace(post, content=content)
+        try:
+            self._runner.enter(place)
+        except QueueFull:
+            # What was accepted once is answered alike however full the queue is now.
+            repeated = await self._runs.repeated(user_id, stored)
+            if repeated is None:
+                raise
+            on_accepted(repeated)
+            return repeated
+        try:
+            accepted = await self._runs.accept(
+                user_id, stored, agent=agent, thread_id=context.thread_id, run_id=context.run_id
+            )
+        except BaseException:
+            self._runner.leave(place)
+            raise
+        if accepted.repeated:
+            self._runner.leave(place)
+        on_accepted(accepted)
+        if accepted.repeated or not self._runner.start(Order(context, agent, content)):
+            return accepted
+        return replace(accepted, status=RunStatus.RUNNING)

@@ -1,0 +1,221 @@
+"""`UserExecutionEngine`: one run of one user, from its start to its one ending. The run's error boundary."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from netra_apex.agents import BaseAgent, ChatAgent
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.events import (
+    AgentCancelled,
+    AgentCompleted,
+    AgentFailed,
+    AgentStarted,
+    CallError,
+    DurableEvent,
+    Ending,
+    ToolCompleted,
+)
+from netra_apex.core.messages import UserMessage, answered
+from netra_apex.core.permissions import allows
+from netra_apex.core.ports import Model, RunEmitter, Runs, Voice
+from netra_apex.core.runs import Result
+from netra_apex.engine.scope import EngineScope, Lent
+from netra_apex.errors import AgentFailed as AgentBroke
+from netra_apex.errors import AgentTimedOut, Forbidden, RunFailed, RunInterrupted, ScopeClosed
+from netra_apex.settings import Settings
+from netra_apex.tools import ToolDispatcher, ToolHost
+
+AgentFactory = Callable[[str], BaseAgent]
+GRACE_SECONDS = 1.0  # how long an agent that was stopped may take to let go; G9 allows 2 s to the ending
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineParts:
+    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls."""
+
+    model: Callable[[str | None], Model]
+    runs: Runs
+    tools: ToolHost
+    settings: Settings
+
+
+class UserExecutionEngine:
+    """Executes one run of one user; made by `ExecutionEngineFactory.for_user`, used once, never shared.
+
+    Whatever the agent does, returns, raises or ignores, the run ends in exactly one terminal event (G3).
+    """
+
+    def __init__(
+        self,
+        context: UserExecutionContext,
+        agent_factory: AgentFactory,
+        websocket_emitter: RunEmitter,
+        *,
+        parts: EngineParts,
+    ) -> None:
+        self.context = context
+        self._agent_factory = agent_factory
+        self._emitter = websocket_emitter
+        self._parts = parts
+        self._stop: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._used = False
+
+    async def run(self, agent: str, task: str) -> Result:
+        """Runs the agent on the task, to the end, and tells how it ended. A failure is a result, not an exception.
+
+        Raises:
+            NotFound: there is no such agent, or the context's thread is not the user's. Nothing was told.
+            Forbidden: the user lacks the agent's permission. Nothing was told.
+            ScopeClosed: this engine has run already.
+            StoreError: the log could not be written.
+        """
+        if self._used:
+            raise ScopeClosed("engine", self.context.run_id)
+        self._used = True
+        instance = self._agent_factory(agent)
+        if not allows(self.context.permissions, instance.requires):
+            raise Forbidden(f"agent {agent} needs the permission {instance.requires}")
+        history = await self._parts.runs.begin(self.context, agent, task, self._parts.settings.history_messages)
+        began = time.perf_counter()
+        voice = self._emitter.voice(agent)
+        # Not awaited: text is not shown before what was told before it is stored, so the model may be asked meanwhile.
+        voice.emit(AgentStarted(task=task))
+        lent = self._lend(instance, voice, history, task)
+        ending = await self._execute(instance, task, lent, began)
+        return await self._end(lent, ending)
+
+    def cancel(self, by: str) -> None:
+        """Stops the run: it ends as `agent_cancelled` within two seconds. Later calls change nothing."""
+        self._halt(AgentCancelled(by=by))
+
+    def interrupt(self) -> None:
+        """Stops the run because the process ends: `agent_failed` with `interrupted`."""
+        self._halt(_failure(RunInterrupted("the server stopped while the run was under way")))
+
+    def _halt(self, ending: Ending) -> None:
+        if not self._stop.done():
+            self._stop.set_result(ending)
+
+    def _lend(self, instance: BaseAgent, voice: Voice, history: tuple[Any, ...], task: str) -> Lent:
+        settings = self._parts.settings
+        lent = Lent(
+            voice=voice,
+            model=lambda: self._parts.model(instance.model),
+            max_turns=instance.max_turns or settings.max_turns,
+            history=history,
+            transcript=[UserMessage(task)],
+        )
+        lent.dispatcher = ToolDispatcher(
+            self.context,
+            voice,
+            instance.tools if isinstance(instance, ChatAgent) else (),
+            host=self._parts.tools,
+            scope_for=lambda context: EngineScope(context, lent),
+            before_call=lambda: lent.think_first("Using a tool."),
+        )
+        return lent
+
+    async def _execute(self, instance: BaseAgent, task: str, lent: Lent, began: float) -> Ending:
+        """The agent's run in a task of its own, and the ending that it comes to.
+
+        The task is in no group: an agent that ignores its cancellation must not hold up the run's ending. It is
+        given a moment to let go, and then finds its scope closed.
+        """
+        running = asyncio.create_task(_guarded(instance, task, EngineScope(self.context, lent)))
+        try:
+            await asyncio.wait({running, self._stop}, timeout=self._seconds(), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await self._let_go(running, lent)
+                if self._stop.done():
+                    return self._stop.result()
+                limit = self._parts.settings.agent_timeout_seconds
+                return _failure(AgentTimedOut(f"the agent was active for longer than {limit:g} s"))
+        except asyncio.CancelledError:
+            # The program that runs the engine was cancelled: the run ends, and then so does the program.
+            self.cancel("system")
+            await self._let_go(running, lent)
+            await asyncio.shield(asyncio.ensure_future(self._end(lent, self._stop.result())))
+            raise
+        return self._outcome(running, lent, began)
+
+    def _outcome(self, running: "asyncio.Task[Any]", lent: Lent, began: float) -> Ending:
+        if running.cancelled():
+            return _failure(AgentBroke("the agent cancelled itself"))
+        error = running.exception()
+        if isinstance(error, RunFailed):
+            return _failure(error)
+        if error is not None:
+            log.error("agent failed", run_id=self.context.run_id, exc_info=error)
+            return _failure(AgentBroke(f"{type(error).__name__}: {error}"))
+        try:
+            output = to_jsonable_python(running.result())
+        except (PydanticSerializationError, ValueError, RecursionError) as problem:
+            return _failure(AgentBroke(f"the agent's output cannot be told: {problem}"))
+        return AgentCompleted(output=output, usage=lent.usage, duration_ms=round((time.perf_counter() - began) * 1000))
+
+    async def _let_go(self, running: "asyncio.Task[Any]", lent: Lent) -> None:
+        running.cancel()
+        await asyncio.wait({running}, timeout=GRACE_SECONDS)
+        lent.closed = True
+        if not running.done():
+            log.warning("agent ignores its cancellation", run_id=self.context.run_id)
+            running.add_done_callback(_forget)
+
+    async def _end(self, lent: Lent, ending: Ending) -> Result:
+        """Closes what is open, and tells the ending: all in one transaction."""
+        if lent.dispatcher is not None:
+            lent.dispatcher.close()
+        if isinstance(ending, AgentCompleted):
+            lent.think_first("Answering.")
+        lent.closed = True
+        last = closing(self._emitter.stream.open_calls.values(), "cancelled", "the run ended")
+        self._emitter.keep(answered(lent.transcript))
+        await asyncio.shield(asyncio.ensure_future(lent.voice.emit(*last, ending)))
+        match ending:
+            case AgentCompleted(output=output):
+                return Result(ok=True, output=output)
+            case AgentFailed(code=code, message=message):
+                return Result(ok=False, error=CallError(code, message))
+            case AgentCancelled(by=by):
+                return Result(ok=False, error=CallError("cancelled", f"cancelled by {by}"))
+
+    def _seconds(self) -> float:
+        limit = self._parts.settings.agent_timeout_seconds
+        if self.context.deadline is None:
+            return limit
+        return max(0.0, min(limit, (self.context.deadline - datetime.now(UTC)).total_seconds()))
+
+
+def closing(open_calls: Any, code: str, message: str) -> list[DurableEvent]:
+    """The `tool_completed` of calls that nothing else will end (G3)."""
+    return [
+        ToolCompleted(call_id=call.call_id, tool=call.tool, ok=False, error=CallError(code, message), duration_ms=0)
+        for call in open_calls
+    ]
+
+
+async def _guarded(instance: BaseAgent, task: str, scope: EngineScope) -> Any:
+    try:
+        return await instance.run(task, scope)
+    except SystemExit as error:
+        # asyncio would hand it to the loop, and one agent's exit() would end everybody's server.
+        raise AgentBroke(f"the agent asked the process to exit ({error.code})") from error
+
+
+def _failure(error: RunFailed) -> AgentFailed:
+    return AgentFailed(code=error.code, message=str(error), retryable=error.retryable)
+
+
+def _forget(task: "asyncio.Task[Any]") -> None:
+    """An abandoned agent's end interests nobody; it is asked for so that asyncio does not complain."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,198 @@
+"""Carrying runs out in this process: `Runner` is the port, `LocalRunner` the one that needs nothing but the process.
+
+A run that was accepted is in the store before it is handed over, so a runner may be replaced by one that survives the
+process: the port speaks of orders and run ids, never of tasks.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.events import AgentCancelled, AgentFailed, Ending, RunQueued
+from netra_apex.core.ports import RunEmitter
+from netra_apex.engine.engine import UserExecutionEngine
+from netra_apex.engine.factory import EngineLease, ExecutionEngineFactory
+from netra_apex.engine.limits import Place, Schedule, Slots
+from netra_apex.engine.recovery import Recovery
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An accepted run, to be carried out."""
+
+    context: UserExecutionContext
+    agent: str
+    task: str
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the schedule."""
+        return Place(self.context.user_id, self.context.thread_id, self.context.run_id)
+
+
+class Runner(Protocol):
+    """What carries accepted runs out."""
+
+    def enter(self, place: Place) -> None:
+        """Takes a place for a run that is about to be accepted. Raises: QueueFull."""
+        ...
+
+    def leave(self, place: Place) -> None:
+        """Gives the place back: the run was not accepted."""
+        ...
+
+    def start(self, order: Order) -> bool:
+        """Carries out an accepted run, now (True) or in its turn (False)."""
+        ...
+
+    def cancel(self, run_id: str, by: str) -> asyncio.Event | None:
+        """Stops a run; the answer is set once it has ended. None: this runner does not have it."""
+        ...
+
+
+@dataclass(slots=True)
+class _Live:
+    """A run that this process has, from its order to its ending."""
+
+    order: Order
+    emitter: RunEmitter
+    lease: EngineLease
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    engine: UserExecutionEngine | None = None
+    halted: Ending | None = None
+
+
+class LocalRunner:
+    """Runs in this process, users in turn, within the limits. See `Runner`."""
+
+    def __init__(
+        self,
+        engines: ExecutionEngineFactory,
+        emitter_for: Callable[[UserExecutionContext], RunEmitter],
+        slots: Slots,
+        group: asyncio.TaskGroup,
+        recovery: Recovery,
+        *,
+        queued_per_user: int,
+    ) -> None:
+        self._engines = engines
+        self._emitter_for = emitter_for
+        self._group = group
+        self._recovery = recovery
+        self._schedule = Schedule(slots, queued_per_user=queued_per_user)
+        self._live: dict[str, _Live] = {}
+        self._reasons: dict[str, str | None] = {}
+        slots.on_release(self._start_next)
+
+    @property
+    def queued(self) -> int:
+        """Runs that wait."""
+        return len(self._schedule)
+
+    @property
+    def live(self) -> int:
+        """Runs that this process has, waiting ones included."""
+        return len(self._live)
+
+    def enter(self, place: Place) -> None:
+        """See `Runner.enter`."""
+        self._reasons[place.run_id] = self._schedule.enter(place)
+
+    def leave(self, place: Place) -> None:
+        """See `Runner.leave`."""
+        self._reasons.pop(place.run_id, None)
+        self._schedule.leave(place)
+        self._start_next()
+
+    def start(self, order: Order) -> bool:
+        """See `Runner.start`."""
+        emitter = self._emitter_for(order.context)
+        run = _Live(order, emitter, self._engines.for_user(order.context, emitter=emitter))
+        self._live[order.context.run_id] = run
+        reason = self._reasons.pop(order.context.run_id, None)
+        self._start_next()
+        if not run.lease.taken:
+            emitter.voice(order.agent).emit(RunQueued(reason=reason or "other runs are before it"))
+        return run.lease.taken
+
+    def cancel(self, run_id: str, by: str) -> asyncio.Event | None:
+        """See `Runner.cancel`."""
+        run = self._live.get(run_id)
+        if run is None:
+            return None
+        self._halt(run, AgentCancelled(by=by))
+        return run.ended
+
+    async def drain(self, seconds: float) -> None:
+        """Lets running runs end for so long, then ends the rest as interrupted; waiting ones at once."""
+        failed = AgentFailed(
+            code="interrupted", message="the server stopped before the run's turn came", retryable=True
+        )
+        for run in list(self._live.values()):
+            if not run.lease.taken:
+                self._halt(run, failed)
+        waits = [self._group.create_task(run.ended.wait()) for run in self._live.values()]
+        if not waits:
+            return
+        _, late = await asyncio.wait(waits, timeout=seconds)
+        if late:
+            for run in list(self._live.values()):
+                if run.engine is not None:
+                    run.engine.interrupt()
+            await asyncio.wait(late)
+
+    def _halt(self, run: _Live, ending: AgentCancelled | AgentFailed) -> None:
+        if run.halted is not None:
+            return
+        run.halted = ending
+        if run.engine is not None:
+            if isinstance(ending, AgentCancelled):
+                run.engine.cancel(ending.by)
+            else:
+                run.engine.interrupt()
+        elif not run.lease.taken:
+            self._schedule.leave(run.order.place)
+            self._group.create_task(self._end_unstarted(run, ending))
+
+    def _start_next(self) -> None:
+        while (place := self._schedule.start_next(self._live.keys())) is not None:
+            run = self._live[place.run_id]
+            run.lease.reserve()
+            self._group.create_task(self._carry_out(run))
+
+    async def _carry_out(self, run: _Live) -> None:
+        order = run.order
+        try:
+            async with run.lease as engine:
+                run.engine = engine
+                if isinstance(run.halted, AgentCancelled):
+                    engine.cancel(run.halted.by)
+                await engine.run(order.agent, order.task)
+        except Exception as error:
+            # The run's boundary: whatever went wrong, the run must end (G3), and the other runs go on.
+            log.exception("run broke", run_id=order.context.run_id)
+            await self._recovery.end_broken(order.context, order.agent, error)
+        finally:
+            self._schedule.leave(order.place)
+            self._gone(run)
+
+    async def _end_unstarted(self, run: _Live, ending: Ending) -> None:
+        try:
+            await run.emitter.voice(run.order.agent).emit(ending)
+        except Exception as error:
+            log.exception("run broke", run_id=run.order.context.run_id)
+            await self._recovery.end_broken(run.order.context, run.order.agent, error)
+        finally:
+            run.emitter.close()
+            self._gone(run)
+
+    def _gone(self, run: _Live) -> None:
+        self._live.pop(run.order.context.run_id, None)
+        run.ended.set()
+        self._start_next()

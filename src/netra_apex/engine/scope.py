@@ -1,0 +1,166 @@
+"""`EngineScope`: what the engine lends one agent of a run, and takes back when the agent has ended."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.events import AgentThinking, MessageCompleted
+from netra_apex.core.messages import (
+    NO_USAGE,
+    AssistantMessage,
+    ModelMessage,
+    ModelRequest,
+    Reply,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from netra_apex.core.ports import Model, Voice
+from netra_apex.core.scope import RunScope, ToolCalls
+from netra_apex.errors import OutputInvalid, ScopeClosed, TurnsExhausted
+from netra_apex.tools import ToolDispatcher
+
+
+@dataclass(slots=True)
+class Lent:
+    """What one agent of a run works with, shared by its own scope and those of its tool calls."""
+
+    voice: Voice
+    model: Callable[[], Model]
+    max_turns: int
+    history: tuple[ModelMessage, ...]
+    transcript: list[ModelMessage]
+    dispatcher: ToolDispatcher | None = None
+    thoughts: int = 0
+    turns: int = 0
+    usage: Usage = NO_USAGE
+    closed: bool = False
+    steps: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def think(self, text: str) -> Awaitable[None]:
+        """Tells a thought."""
+        self.thoughts += 1
+        return self.voice.emit(AgentThinking(text=text, step=self.thoughts))
+
+    def think_first(self, text: str) -> None:
+        """Tells this thought if the agent has told none yet (G4)."""
+        if not self.thoughts:
+            self.think(text)
+
+
+class EngineScope(RunScope):
+    """See `core.scope.RunScope`. Each tool call has a scope of its own over what its agent was lent."""
+
+    def __init__(self, context: UserExecutionContext, lent: Lent) -> None:
+        self._context = context
+        self._lent = lent
+
+    @property
+    def context(self) -> UserExecutionContext:
+        """Who this acts for."""
+        return self._context
+
+    @property
+    def history(self) -> tuple[ModelMessage, ...]:
+        """What was said in this thread before."""
+        return self._lent.history
+
+    @property
+    def tools(self) -> ToolCalls:
+        """Tool calls from code."""
+        return RecordedCalls(self._open())
+
+    async def think(self, text: str) -> None:
+        """Tells the user what the agent is about."""
+        await self._open().think(text)
+
+    async def model(
+        self,
+        messages: str | Sequence[ModelMessage],
+        *,
+        tools: Sequence[Callable[..., Any]] = (),
+        output_type: Any = None,
+        show: bool = True,
+    ) -> Reply:
+        """See `RunScope.model`."""
+        lent = self._open()
+        if lent.turns >= lent.max_turns:
+            raise TurnsExhausted(f"the model gave no final answer in {lent.max_turns} turns")
+        lent.turns += 1
+        model = lent.model()
+        lent.think_first(f"Asking {model.name}.")
+        assert lent.dispatcher is not None
+        adapter = None if output_type is None else _adapter(output_type)
+        request = ModelRequest(
+            messages=(UserMessage(messages),) if isinstance(messages, str) else tuple(messages),
+            tools=lent.dispatcher.offer(tools),
+            output_schema=None if adapter is None else adapter.json_schema(),
+        )
+        writer = lent.voice.writer(show=show)
+        reply = await model.complete(request, writer)
+        self._open()
+        lent.usage += reply.usage
+        message_id = writer.finish()
+        if show:
+            if reply.thinking:
+                lent.think(reply.thinking)
+            if reply.text:
+                lent.voice.emit(MessageCompleted(message_id=message_id, content=reply.text))
+            lent.transcript.append(AssistantMessage(reply.text, reply.tool_calls))
+        if adapter is None or reply.tool_calls:
+            return reply
+        return _with_output(reply, adapter, model.name)
+
+    async def step(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """See `RunScope.step`."""
+        steps = self._open().steps
+        if name not in steps:
+            steps[name] = await function(*args)
+        return steps[name]
+
+    def _open(self) -> Lent:
+        if self._lent.closed:
+            raise ScopeClosed("scope", self._context.run_id)
+        return self._lent
+
+
+class RecordedCalls(ToolCalls):
+    """Tool calls through the run's dispatcher; a model's calls and their answers join the transcript."""
+
+    def __init__(self, lent: Lent) -> None:
+        self._lent = lent
+        assert lent.dispatcher is not None
+        self._dispatcher = lent.dispatcher
+
+    async def call(self, tool: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """See `ToolCalls.call`."""
+        return await self._dispatcher.call(tool, *args, **kwargs)
+
+    async def answer(self, calls: Sequence[ToolCall]) -> tuple[ToolMessage, ...]:
+        """See `ToolCalls.answer`."""
+        answers = await self._dispatcher.answer(calls)
+        self._lent.transcript.extend(answers)
+        return answers
+
+
+@lru_cache(maxsize=256)
+def _adapter(output_type: Any) -> TypeAdapter[Any]:
+    # Keyed by the type alone, which is code and no user's: building one costs milliseconds.
+    return TypeAdapter(output_type)
+
+
+def _with_output(reply: Reply, adapter: TypeAdapter[Any], model: str) -> Reply:
+    try:
+        output = adapter.validate_json(reply.text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise OutputInvalid(
+            f"{where}: {first['msg']}." if where else f"{first['msg']}.", model=model, text=reply.text
+        ) from error
+    return Reply(text=reply.text, thinking=reply.thinking, usage=reply.usage, output=output)

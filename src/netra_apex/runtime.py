@@ -1,0 +1,162 @@
+"""`Runtime`: what a process has. The one place where the parts are put together."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from netra_apex.agents import AgentRegistry
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.ports import Model
+from netra_apex.core.redaction import Redactor
+from netra_apex.core.runs import RunStream
+from netra_apex.engine.admission import Admission
+from netra_apex.engine.engine import EngineParts
+from netra_apex.engine.factory import ExecutionEngineFactory
+from netra_apex.engine.limits import Slots
+from netra_apex.engine.recovery import Recovery
+from netra_apex.engine.runner import LocalRunner
+from netra_apex.errors import StoreError
+from netra_apex.providers.models import Models
+from netra_apex.settings import Settings
+from netra_apex.stores import Stores, open_stores
+from netra_apex.stream.emitter import UserWebSocketEmitter
+from netra_apex.stream.feed import Hub
+from netra_apex.stream.manager import WebSocketManager
+from netra_apex.stream.meter import Meter
+from netra_apex.stream.reader import StreamReader
+from netra_apex.tools import ToolHost
+
+WATCH_SECONDS = 0.5  # how soon what a command wrote beside the server is seen; the contract says within a second
+DRAINING = 1001
+
+log = structlog.get_logger()
+
+
+class Runtime:
+    """Settings in, running parts out: `async with Runtime(registry) as runtime`.
+
+    `model` takes the place of every model that agents name: for tests, with `ScriptedModel`.
+
+    Raises:
+        HomeInUse: on entering, if another process executes runs on this home.
+        StoreError: on entering, if the database cannot be opened.
+        ConfigurationError: if a setting is wrong, or a model that is named cannot be made.
+    """
+
+    stores: Stores
+    engines: ExecutionEngineFactory
+    admission: Admission
+    reader: StreamReader
+    hub: Hub
+    manager: WebSocketManager
+    models: Models
+
+    def __init__(
+        self, registry: AgentRegistry, settings: Settings | None = None, *, model: Model | None = None
+    ) -> None:
+        self.registry = registry
+        self.settings = Settings.load() if settings is None else settings
+        self._model = model
+        self._running: AbstractAsyncContextManager[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._running = self._run()
+        await self._running.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._running is not None
+        await self._running.__aexit__(kind, error, trace)
+
+    @property
+    def model(self) -> Model:
+        """The model of agents that name none."""
+        return self.models.get()
+
+    def start_draining(self) -> None:
+        """Takes no new work from now on."""
+        self.admission.draining = True
+
+    async def drain(self) -> None:
+        """Lets running runs end within NETRA_DRAIN_SECONDS, ends the rest as interrupted, then closes the sockets."""
+        self.start_draining()
+        await self._runner.drain(self.settings.drain_seconds)
+        self.manager.close_all(DRAINING)
+
+    def metrics(self) -> Mapping[str, float | Mapping[str, float]]:
+        """Gauges by name, and counters by name and label."""
+        return {
+            "runs_active": self._slots.total,
+            "runs_queued": self._runner.queued,
+            "connections": len(self.manager),
+            "events_total": dict(self._meter.events),
+            "runs_total": dict(self._meter.endings),
+        }
+
+    @contextlib.asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None]:
+        settings = self.settings
+        async with contextlib.AsyncExitStack() as stack:
+            secret = settings.prepare_home()
+            self.stores = await stack.enter_async_context(open_stores(settings, executing=True))
+            redactor = Redactor((secret, *settings.own_secrets()))
+            self.models = Models(settings, self._model)
+            stack.push_async_callback(self.models.aclose)
+            tools = ToolHost(
+                timeout_seconds=settings.tool_timeout_seconds,
+                result_bytes=settings.tool_result_bytes,
+                redactor=redactor,
+            )
+            stack.push_async_callback(tools.aclose)
+            self.hub = Hub()
+            self.reader = StreamReader(self.stores.runs, self.hub)
+            self.manager = WebSocketManager(settings.connections_per_user)
+            self._meter = Meter()
+            self._slots = Slots(per_user=settings.runs_per_user, per_process=settings.runs_per_process)
+
+            def emitter_for(context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
+                return UserWebSocketEmitter(context, self.stores.runs, self.hub, redactor, self._meter, stream)
+
+            parts = EngineParts(self.models.get, self.stores.runs, tools, settings)
+            self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
+            recovery = Recovery(self.stores.runs, emitter_for)
+            left_over = await recovery.end_left_over()
+            if left_over:
+                log.warning("runs of a process that died were ended as interrupted", count=left_over)
+            async with asyncio.TaskGroup() as group:
+                self._runner = LocalRunner(
+                    self.engines, emitter_for, self._slots, group, recovery, queued_per_user=settings.queued_per_user
+                )
+                self.admission = Admission(
+                    self.registry, self.stores.runs, self.stores.conversations, self._runner, group, redactor
+                )
+                watching = group.create_task(self._watch(recovery))
+                try:
+                    yield
+                finally:
+                    await self.drain()
+                    watching.cancel()
+
+    async def _watch(self, recovery: Recovery) -> None:
+        """Sees what other processes wrote: cancels, ended logins, disabled users; and settles owed endings."""
+        for tick in itertools.count():
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                await recovery.retry()
+                # Logins also run out by themselves; a look a minute is enough for that.
+                if await self.stores.database.changed_elsewhere() or tick % 120 == 0:
+                    for run_id, by in await self.stores.runs.cancels_requested():
+                        self._runner.cancel(run_id, by)
+                    ended = self.manager.sessions() - await self.stores.accounts.live_sessions()
+                    for session_id in ended:
+                        self.manager.close_session(session_id)
+            except StoreError as error:
+                log.warning("the database does not answer", error=str(error))

@@ -1,0 +1,98 @@
+"""`create_app`: the whole server as one ASGI application, to serve or to mount."""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.routing import WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from netra_apex.agents import AgentRegistry
+from netra_apex.core.ports import Model
+from netra_apex.server import accounts, health, openapi, pages, problems, runs, threads
+from netra_apex.server.lifecycle import Lifecycle
+from netra_apex.server.limits import BodyLimit, SecurityHeaders
+from netra_apex.server.services import Services
+from netra_apex.server.websocket import WebSocketDoor
+from netra_apex.settings import Settings
+
+CORS_METHODS = ("GET", "POST", "PATCH", "DELETE")
+CORS_HEADERS = ("Authorization", "Content-Type", "Last-Event-ID")
+
+
+def create_app(registry: AgentRegistry, settings: Settings | None = None, *, model: Model | None = None) -> FastAPI:
+    """The server as an ASGI application.
+
+    Served by itself, it starts with its lifespan. Mounted in another application, whose lifespan does not reach it,
+    it starts with its first request.
+
+    `settings` left out are read from their usual places; `model` replaces the one that they name.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    settings = Settings.load() if settings is None else settings
+    lifecycle = Lifecycle(registry, settings, model)
+    app = _Application(
+        title="Netra Apex",
+        version=version("netra-apex"),
+        description="A multi-user server for AI agents: isolated runs, five live events, nothing lost.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifecycle.lifespan,
+    )
+    app.state.lifecycle = lifecycle
+    app.state.root_path = settings.root_path.rstrip("/")
+    for room in (accounts, threads, runs, health, pages):
+        app.include_router(room.router)
+
+    async def services_of(_: Scope) -> Services:
+        return await lifecycle.services()
+
+    app.router.routes.append(WebSocketRoute("/ws", endpoint=WebSocketDoor(services_of)))
+    problems.install(app)
+    # The last added is the outermost: an internal problem has the headers, and its origin may read it.
+    app.add_middleware(problems.InternalProblems)
+    app.add_middleware(BodyLimit, limit=settings.body_bytes)
+    if settings.allowed_origins:
+        app.add_middleware(
+            Cors,
+            allow_origins=settings.allowed_origins,
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_HEADERS,
+            allow_credentials=True,
+        )
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+class _Application(FastAPI):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, known to be under NETRA_ROOT_PATH.
+
+        Not by the server's own root path, which expects that the proxy has cut the path off: routing takes both kinds.
+        """
+        scope["root_path"] = scope.get("root_path") or self.state.root_path
+        await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return openapi.document(self)
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, with a problem as its refusal."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """The answer to a browser that asks whether it may ask."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        refused = problems.problem(403, "forbidden", "this origin, method or header is not allowed")
+        refused.headers["Vary"] = response.headers["Vary"]
+        return refused

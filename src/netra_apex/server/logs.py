@@ -1,0 +1,62 @@
+"""Logging, set up in one place: structlog and the standard library's loggers write one kind of line to stderr."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+# Theirs are the lines that we write ourselves, with more in them; only their warnings are news.
+QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "asyncio", "aiohttp.access")
+HIDDEN = "***"
+
+
+def configure(secrets: Sequence[str], *, stream: TextIO | None = None) -> None:
+    """Sets the process's logging: lines for people on a terminal, JSON otherwise; none holds one of `secrets`."""
+    out = stream or sys.stderr
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    people = out.isatty()
+    final: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if people:
+        final.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
+    else:
+        final += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    final.append(_Hide(secrets))
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=final, foreign_pre_chain=shared))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for name in QUIET:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+class _Hide:
+    """Blots out known secrets, wherever in a line they turn up."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = tuple(secrets)
+
+    def __call__(self, logger: WrappedLogger, name: str, line: EventDict | str) -> Any:
+        """The line as it may be written."""
+        del logger, name
+        text = str(line)
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text

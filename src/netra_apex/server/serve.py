@@ -1,0 +1,163 @@
+"""`serve`: the server as a process of its own, from the port it takes to the exit code it ends with."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from netra_apex.agents import AgentRegistry
+from netra_apex.core.ports import Model
+from netra_apex.errors import ConfigurationError, StoreError
+from netra_apex.server import heartbeat, logs
+from netra_apex.server.app import create_app
+from netra_apex.server.lifecycle import Lifecycle
+from netra_apex.server.setup import new_setup_token
+from netra_apex.settings import Settings, is_loopback
+
+WRONG_USAGE = 2
+FRAMES_BEFORE_1009 = 16  # a frame over the limit is answered with 4413 up to here; uvicorn closes beyond (DESIGN 4.5)
+LAST_ANSWERS_SECONDS = 5  # after the drain, how long answers that are under way may take
+
+
+def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = None) -> int:
+    """Serves until it is told to stop, and returns the exit code: 0 after an orderly end, 2 where it cannot start.
+
+    The first SIGTERM or SIGINT drains: `/readyz` is 503, new messages are refused, and runs that are under way have
+    NETRA_DRAIN_SECONDS to end. A second one ends the process at once.
+    """
+    try:
+        logs.configure((*settings.own_secrets(), settings.prepare_home()))
+        listening = _listen(settings)
+        with contextlib.closing(listening):
+            app = create_app(registry, settings, model=model)
+            server = DrainingServer(_config(app, settings), app.state.lifecycle)
+            with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+                runner.run(server.serve(sockets=[listening]))
+    except (ConfigurationError, StoreError) as error:
+        sys.stderr.write(f"{error}\n")
+        return WRONG_USAGE
+    except OSError as error:
+        sys.stderr.write(f"the server cannot start: {error}\n")
+        return WRONG_USAGE
+    return 0
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server, which first lets runs end and only then closes connections."""
+
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._asked = False
+        self._drain: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by the first signal and the second. Not uvicorn's, which after its end dies of the first signal."""
+        del frame
+        if self._asked:
+            # At once: as if nobody had handled it. What was told is stored (G1), so nothing is lost.
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        self._asked = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the runtime before uvicorn does by the lifespan, which would turn its sentence into a stack trace."""
+        await self._lifecycle.services()
+        if sockets:
+            await self._announce(sockets[0].getsockname()[1])
+        await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's ten looks a second, which also see that a signal has come."""
+        if self._asked and self._drain is None:
+            self._drain = asyncio.create_task(self._end_runs(), name="netra-drain")
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's, once the runs have ended."""
+        if self._drain is not None:
+            await self._drain
+        await super().shutdown(sockets)
+
+    async def _end_runs(self) -> None:
+        try:
+            services = await self._lifecycle.services()
+            services.start_draining()
+            await services.runtime.drain()
+        finally:
+            self.should_exit = True
+
+    async def _announce(self, port: int) -> None:
+        services = await self._lifecycle.services()
+        settings = self._lifecycle.settings
+        model = services.runtime.models.get(None).name
+        token = await new_setup_token(services.runtime.stores.accounts)
+        here = f"http://{_in_url(settings.host)}:{port}"
+        lines = [f"Netra Apex is at {here}"]
+        if settings.model is None:
+            lines.append(f"Model: {model}, the offline demo; set NETRA_MODEL to use another")
+        else:
+            lines.append(f"Model: {model}")
+        if token is not None:
+            public = here if is_loopback(settings.host) else settings.allowed_origins[0] + settings.root_path
+            lines.append(f"Make the first administrator: {public}/setup#{token}")
+            lines.append("This link works once, and for one hour.")
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+
+
+def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws=heartbeat.protocol(settings),
+        ws_max_size=FRAMES_BEFORE_1009 * settings.frame_bytes,
+        ws_ping_interval=settings.heartbeat_seconds,
+        ws_ping_timeout=settings.heartbeat_seconds,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Nobody's X-Forwarded-* is believed unless it is set: uvicorn alone would trust FORWARDED_ALLOW_IPS.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket, taken before anything else starts.
+
+    Raises:
+        ConfigurationError: the address cannot be had, and why.
+    """
+    host, port = settings.host.strip("[]"), settings.port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # A name that has both kinds of address (localhost) is taken at its IPv4 one, which every client tries.
+        family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError(f"{host} is no address of this machine: {error.strerror}") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        # Now, not later: of two processes that bind together only one can listen.
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise ConfigurationError(
+            f"cannot listen on {_in_url(host)}:{port}: {error.strerror}; choose another port with --port or NETRA_PORT"
+        ) from error
+    listening.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+    return listening
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

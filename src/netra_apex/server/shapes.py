@@ -1,0 +1,230 @@
+"""The JSON of requests and answers (DESIGN 4.4 and 4.7)."""
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Generic, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from netra_apex.core.accounts import MAX_PASSWORD, User
+from netra_apex.core.conversations import MAX_CONTENT, MAX_KEY, IfBusy, Message, Page, Post, Thread
+from netra_apex.core.runs import Run, RunStatus
+
+MAX_TITLE = 200
+MAX_NAME = 256
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+def check_line(line: str) -> str:
+    """A title or a name. Raises: ValueError: it has control characters in it, line ends included."""
+    if any(unicodedata.category(character) == "Cc" for character in line):
+        raise ValueError("it has control characters in it")
+    return line
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    datetime, PlainSerializer(_rfc3339, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+Content = Annotated[str, Field(min_length=1, max_length=MAX_CONTENT)]  # the rest is `check_post`'s
+Title = Annotated[str, Field(max_length=MAX_TITLE), AfterValidator(check_line)]
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(check_line)]
+Password = Annotated[str, Field(max_length=MAX_PASSWORD, json_schema_extra={"format": "password"})]
+
+
+class _Body(BaseModel):
+    # Unknown fields are refused: a misspelled `if_busy` must not be taken for the default.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Credentials(_Body):
+    """What a login sends."""
+
+    username: Name
+    password: Password
+
+
+class FirstAdmin(_Body):
+    """What the set-up page sends."""
+
+    token: Annotated[str, Field(max_length=MAX_KEY)]
+    username: Name
+    password: Password
+
+
+class NewThread(_Body):
+    """What begins a thread."""
+
+    title: Title | None = None
+
+
+class ThreadChange(_Body):
+    """What changes a thread."""
+
+    title: Title
+
+
+class NewRun(_Body):
+    """A message for a thread, and how to run it."""
+
+    content: Content
+    agent: Key | None = None
+    replace: Key | None = Field(None, description="An earlier message of yours that this one takes the place of")
+    if_busy: IfBusy = "enqueue"
+    idempotency_key: Key | None = None
+
+    def post(self, thread_id: str) -> Post:
+        """The message as the core knows it."""
+        return Post(
+            content=self.content,
+            thread_id=thread_id,
+            agent=self.agent,
+            replace=self.replace,
+            if_busy=self.if_busy,
+            idempotency_key=self.idempotency_key,
+        )
+
+
+class UserShape(BaseModel):
+    """Who somebody is. The name is the id."""
+
+    user_id: str
+    username: str
+    permissions: list[str]
+    created_at: Instant
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """From an account."""
+        return cls(
+            user_id=user.user_id,
+            username=user.user_id,
+            permissions=sorted(user.permissions),
+            created_at=user.created_at,
+        )
+
+
+class TokenShape(BaseModel):
+    """What a login, or its renewal, answers."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the scheme's name, RFC 6750
+    expires_in: int = Field(description="Seconds")
+    user: UserShape
+
+
+class CreatedUser(BaseModel):
+    """What set-up answers."""
+
+    user: UserShape
+
+
+class AgentShape(BaseModel):
+    """An agent that may be run."""
+
+    name: str
+    description: str
+
+
+class RunShape(BaseModel):
+    """A run."""
+
+    run_id: str
+    thread_id: str
+    message_id: str
+    agent: str
+    status: RunStatus
+    last_seq: int
+    created_at: Instant
+    ended_at: Instant | None
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """From a stored run."""
+        return cls(
+            run_id=run.run_id,
+            thread_id=run.thread_id,
+            message_id=run.message_id,
+            agent=run.agent,
+            status=run.status,
+            last_seq=run.last_seq,
+            created_at=run.created_at,
+            ended_at=run.ended_at,
+        )
+
+
+class AcceptedShape(BaseModel):
+    """A message that was accepted."""
+
+    run_id: str
+    thread_id: str
+    message_id: str
+    status: str
+
+
+class ThreadShape(BaseModel):
+    """A thread."""
+
+    thread_id: str
+    title: str
+    created_at: Instant
+    updated_at: Instant
+
+    @classmethod
+    def of(cls, thread: Thread) -> Self:
+        """From a stored thread."""
+        return cls(
+            thread_id=thread.thread_id,
+            title=thread.title,
+            created_at=thread.created_at,
+            updated_at=thread.updated_at,
+        )
+
+
+class OpenThread(ThreadShape):
+    """A thread with its unfinished runs, so that a client knows what to follow and from where."""
+
+    runs: list[RunShape]
+
+
+class MessageShape(BaseModel):
+    """A message."""
+
+    message_id: str
+    run_id: str
+    role: Literal["user", "assistant"]
+    content: str
+    created_at: Instant
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        """From a stored message."""
+        return cls(
+            message_id=message.message_id,
+            run_id=message.run_id,
+            role=message.role,
+            content=message.content,
+            created_at=message.created_at,
+        )
+
+
+class Listing(BaseModel, Generic[T]):
+    """One page of a list."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+    @classmethod
+    def of(cls, page: Page[S], shape: Callable[[S], T]) -> Self:
+        """From a page of the store."""
+        return cls(items=_each(page.items, shape), next_cursor=page.next_cursor)
+
+
+def _each(items: Iterable[S], shape: Callable[[S], T]) -> list[T]:
+    return [shape(item) for item in items]

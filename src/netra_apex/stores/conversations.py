@@ -1,0 +1,137 @@
+"""Threads and messages, on SQLite (port: `core.ports.Conversations`). The owner is in every WHERE."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from netra_apex.core.conversations import Message, Page, Thread
+from netra_apex.core.runs import Run
+from netra_apex.errors import Busy, Invalid
+from netra_apex.stores.database import Database
+from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor, run_of
+from netra_apex.stores.statements import statements
+
+SQL = statements("conversations")
+
+
+class SQLiteConversations:
+    """See `core.ports.Conversations`, which this is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def threads(
+        self, user_id: str, *, limit: int = 50, cursor: str | None = None, query: str | None = None
+    ) -> Page[Thread]:
+        """A page of the user's threads, the last touched first; `query` looks in titles and messages.
+
+        Raises:
+            Invalid: the cursor is none of ours.
+        """
+        before, before_id = (None, None) if cursor is None else read_cursor(cursor)
+        values = {
+            "user_id": user_id,
+            "before": before,
+            "before_id": before_id,
+            "query": None if query is None else f"%{_literal(query)}%",
+            "limit": limit + 1,
+        }
+        rows = await self._rows("threads", values)
+        items = tuple(_thread(row) for row in rows[:limit])
+        more = len(rows) > limit
+        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][4], rows[limit - 1][0]) if more else None)
+
+    async def thread(self, user_id: str, thread_id: str) -> Thread | None:
+        """The thread, or None where the user has no such."""
+        rows = await self._rows("thread", {"user_id": user_id, "thread_id": thread_id})
+        return _thread(rows[0]) if rows else None
+
+    async def add_thread(self, user_id: str, thread_id: str, title: str) -> Thread:
+        """A new, empty thread."""
+        now = now_ms()
+        values = {"user_id": user_id, "thread_id": thread_id, "title": title, "now": now}
+        await self._database.write(lambda connection: connection.execute(SQL["add_thread"], values))
+        at = from_ms(now)
+        return Thread(thread_id=thread_id, user_id=user_id, title=title, created_at=at, updated_at=at)
+
+    async def rename_thread(self, user_id: str, thread_id: str, title: str) -> Thread | None:
+        """The renamed thread, or None where the user has no such."""
+        values = {"user_id": user_id, "thread_id": thread_id, "title": title}
+
+        def job(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
+            connection.execute(SQL["rename_thread"], values)
+            return connection.execute(SQL["thread"], values).fetchone()
+
+        row = await self._database.write(job)
+        return None if row is None else _thread(row)
+
+    async def delete_thread(self, user_id: str, thread_id: str) -> bool:
+        """Deletes it with its messages, runs and events; False where the user has no such.
+
+        Raises:
+            Busy: it has an unfinished run.
+        """
+        values = {"user_id": user_id, "thread_id": thread_id}
+
+        def job(connection: sqlite3.Connection) -> bool:
+            if connection.execute(SQL["unfinished"], values).fetchone() is not None:
+                raise Busy("the thread has a run under way: cancel it first")
+            return connection.execute(SQL["delete_thread"], values).rowcount > 0
+
+        return await self._database.write(job)
+
+    async def messages(
+        self, user_id: str, thread_id: str, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[Message] | None:
+        """A page of a thread's messages, oldest first; None where the user has no such thread.
+
+        Raises:
+            Invalid: the cursor is none of ours.
+        """
+        if await self.thread(user_id, thread_id) is None:
+            return None
+        position, ordinal = (None, None) if cursor is None else _message_cursor(cursor)
+        values = {
+            "user_id": user_id,
+            "thread_id": thread_id,
+            "position": position,
+            "ordinal": ordinal,
+            "limit": limit + 1,
+        }
+        rows = await self._rows("messages", values)
+        items = tuple(
+            Message(message_id=row[0], run_id=row[1], role=row[2], content=row[3], created_at=from_ms(row[4]))
+            for row in rows[:limit]
+        )
+        more = len(rows) > limit
+        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][5], str(rows[limit - 1][6])) if more else None)
+
+    async def unfinished(self, user_id: str, thread_id: str) -> tuple[Run, ...]:
+        """The thread's runs that have not ended, in their order."""
+        rows = await self._rows("unfinished", {"user_id": user_id, "thread_id": thread_id})
+        return tuple(run_of(row) for row in rows)
+
+    async def _rows(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return await self._database.read(lambda connection: connection.execute(SQL[name], values).fetchall())
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _message_cursor(cursor: str) -> tuple[int, int]:
+    position, ordinal = read_cursor(cursor)
+    if not ordinal.isascii() or not ordinal.isdigit() or len(ordinal) > 15:
+        raise Invalid("cursor is none of ours: use next_cursor of the page before")
+    return position, int(ordinal)
+
+
+def _thread(row: tuple[Any, ...]) -> Thread:
+    thread_id, user_id, title, created_at, updated_at = row
+    return Thread(
+        thread_id=thread_id,
+        user_id=user_id,
+        title=title,
+        created_at=from_ms(created_at),
+        updated_at=from_ms(updated_at),
+    )

@@ -1,0 +1,243 @@
+"""One SQLite file: one connection that writes, in a thread of its own, and one that reads, in another.
+
+Why one writer: SQLite has one write lock, and a queue in front of it is fairer and cheaper than contention on it.
+Everything that is asked for while a transaction is on its way to the disk shares the next one (group commit), so the
+cost of a commit is divided among the runs of the moment.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from netra_apex.errors import HomeInUse, Refused, StoreError
+from netra_apex.stores.statements import migrations
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], T]
+
+BUSY_MS = 5_000  # how long a write of another process (a command beside the server) is waited for
+_Pending = tuple[Job[Any], "asyncio.Future[Any]"]
+_Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection as every part uses it: WAL, full synchronisation, foreign keys, explicit transactions.
+
+    Raises:
+        StoreError: the file cannot be opened, or is no database.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        connection.execute(f"pragma busy_timeout = {BUSY_MS}")
+        connection.execute("pragma journal_mode = wal")
+        # FULL: NORMAL outlives a killed process but not a power cut, and an event that was told must (G1).
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma foreign_keys = on")
+    except sqlite3.Error as error:
+        raise StoreError(f"the database {path} cannot be opened: {error}") from error
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> int:
+    """Brings the schema up to date, each migration in one transaction; returns its version.
+
+    Raises:
+        StoreError: the database was made by a newer version, or a statement failed.
+    """
+    latest = max(version for version, _ in migrations())
+    try:
+        for version, script in migrations():
+            # Asked under the write lock: of two processes that start together one migrates and one finds it done.
+            connection.execute("begin immediate")
+            current = int(connection.execute("pragma user_version").fetchone()[0])
+            if current < version:
+                connection.execute("commit")
+                connection.executescript(f"begin immediate;\n{script}\npragma user_version = {version};\ncommit;")
+            else:
+                connection.execute("commit")
+        current = int(connection.execute("pragma user_version").fetchone()[0])
+    except sqlite3.Error as error:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("rollback")
+        raise StoreError(f"the schema cannot be brought up to date: {error}") from error
+    if current > latest:
+        raise StoreError(f"the database has schema {current}, made by a newer version; this one knows {latest}")
+    return current
+
+
+class ExecutorLock:
+    """The exclusive lock that makes a process the only one that executes runs on this database, for its life.
+
+    The kernel drops it with the process, however that ends.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".lock")
+        self._file = self._path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise HomeInUse(str(database.parent)) from error
+
+    def release(self) -> None:
+        """Lets another process execute."""
+        self._file.close()
+
+
+class Database:
+    """The two threads and their queues. Use `open_database`; every method is called on the loop that opened it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[_Pending] = []
+        self._writing = False
+        self._handed: queue.SimpleQueue[list[_Pending] | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._writer = connect(path)
+        self.schema_version = migrate(self._writer)
+        self._reader = connect(path)
+        self._reader.execute("pragma query_only = on")
+        self._seen_version = _data_version(self._writer)
+        self._threads = [
+            threading.Thread(target=self._write_forever, name="netra-writer", daemon=True),
+            threading.Thread(target=self._read_forever, name="netra-reader", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def write(self, job: Job[T]) -> "asyncio.Future[T]":
+        """Runs `job` in a write transaction; done once it is on disk. Jobs keep the order in which they were asked.
+
+        A job that raises `Refused` must not have written anything. Any other error undoes what this job wrote, and
+        only that; so a job may be run a second time, and does nothing but talk to its connection.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._pending.append((job, future))
+        if not self._writing:
+            self._writing = True
+            # At the end of this turn of the loop: all that is asked for in one moment becomes one transaction.
+            self._loop.call_soon(self._hand_over)
+        return future
+
+    def read(self, job: Job[T]) -> "asyncio.Future[T]":
+        """Runs `job` on the reading connection, which sees what has been committed."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._asked.put((job, future))
+        return future
+
+    async def changed_elsewhere(self) -> bool:
+        """Whether another process has written since this was last asked."""
+        version = await self.write(_data_version)
+        changed = version != self._seen_version
+        self._seen_version = version
+        return changed
+
+    async def close(self) -> None:
+        """Ends both threads, after what was asked for has been done."""
+        while self._writing:
+            await asyncio.wait([self.write(lambda _: None)])
+        self._handed.put(None)
+        self._asked.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        self._reader.close()
+        self._writer.close()
+
+    def _hand_over(self) -> None:
+        if not self._pending:
+            self._writing = False
+            return
+        batch, self._pending = self._pending, []
+        self._handed.put(batch)
+
+    def _write_forever(self) -> None:
+        while (batch := self._handed.get()) is not None:
+            self._deliver(self._commit(batch), then=self._hand_over)
+
+    def _read_forever(self) -> None:
+        while (asked := self._asked.get()) is not None:
+            job, future = asked
+            try:
+                outcome: _Outcome = (future, job(self._reader), None)
+            except Exception as error:  # noqa: BLE001 - handed to whoever asked; the thread serves the others on
+                outcome = (future, None, error)
+            self._deliver([outcome])
+
+    def _commit(self, batch: list[_Pending]) -> list[_Outcome]:
+        try:
+            return self._transaction(batch)
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked; the thread serves the others on
+            if len(batch) == 1:
+                return [(batch[0][1], None, error)]
+            # One job failed and took the others with it: each alone, so that only it fails.
+            return [outcome for pending in batch for outcome in self._commit([pending])]
+
+    def _transaction(self, batch: list[_Pending]) -> list[_Outcome]:
+        connection = self._writer
+        connection.execute("begin immediate")
+        try:
+            outcomes = [_attempt(connection, job, future) for job, future in batch]
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise
+        return outcomes
+
+    def _deliver(self, outcomes: list[_Outcome], then: Callable[[], None] | None = None) -> None:
+        def on_loop() -> None:
+            for future, result, error in outcomes:
+                if future.cancelled():
+                    continue
+                if error is not None:
+                    future.set_exception(_domain(error))
+                else:
+                    future.set_result(result)
+            if then is not None:
+                then()
+
+        with contextlib.suppress(RuntimeError):  # the loop was closed under us: nobody waits any more
+            self._loop.call_soon_threadsafe(on_loop)
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    # The number changes when *another* connection commits, and every write of this process goes through the one
+    # connection that is asked here: so it tells of other processes alone.
+    return int(connection.execute("pragma data_version").fetchone()[0])
+
+
+def _attempt(connection: sqlite3.Connection, job: Job[Any], future: "asyncio.Future[Any]") -> _Outcome:
+    try:
+        return future, job(connection), None
+    except Refused as refusal:
+        return future, None, refusal
+
+
+def _domain(error: BaseException) -> BaseException:
+    """Driver errors become ours here and nowhere else."""
+    if isinstance(error, sqlite3.Error):
+        ours = StoreError(f"the database refused: {error}")
+        ours.__cause__ = error
+        return ours
+    return error
+
+
+def prepare(path: Path) -> None:
+    """Makes the database's folder (mode 0700) and file (mode 0600) where they are missing.
+
+    Raises:
+        StoreError: they cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise StoreError(f"the database {path} cannot be made: {error}") from error

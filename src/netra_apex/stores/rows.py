@@ -1,0 +1,63 @@
+"""Times and cursors as the rows hold them: milliseconds since 1970 in UTC, and opaque page cursors."""
+
+import base64
+import binascii
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from netra_apex.core.runs import Run, RunStatus
+from netra_apex.errors import Invalid
+
+_Cursor = tuple[Annotated[int, msgspec.Meta(ge=0, le=2**53)], str]
+
+
+def now_ms() -> int:
+    """Now, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def to_ms(at: datetime) -> int:
+    """An aware time as milliseconds since 1970."""
+    return round(at.timestamp() * 1000)
+
+
+def from_ms(ms: int) -> datetime:
+    """Milliseconds since 1970 as an aware time in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def cursor_of(number: int, ident: str) -> str:
+    """Where a page ended, as text that a client hands back unread."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((number, ident))).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> tuple[int, str]:
+    """What `cursor_of` was given.
+
+    Raises:
+        Invalid: it is no cursor of ours. (A forged one only moves its own reader's page: the owner is in the WHERE.)
+    """
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=_Cursor)
+    except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+        raise Invalid("cursor is none of ours: use next_cursor of the page before") from error
+
+
+def run_of(row: tuple[Any, ...]) -> Run:
+    """A run from its columns, in the order that `runs.sql` and `conversations.sql` select them."""
+    run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at = row
+    return Run(
+        run_id=run_id,
+        user_id=user_id,
+        thread_id=thread_id,
+        message_id=message_id,
+        agent=agent,
+        status=RunStatus(status),
+        last_seq=last_seq,
+        created_at=from_ms(created_at),
+        ended_at=None if ended_at is None else from_ms(ended_at),
+    )

@@ -1,0 +1,62 @@
+-- name: user
+select user_id, permissions, disabled, created_at from users where user_id = :user_id;
+
+-- name: users
+select user_id, permissions, disabled, created_at from users order by user_id;
+
+-- name: password_hash
+select password_hash from users where user_id = :user_id and disabled = 0;
+
+-- name: add_user
+insert into users (user_id, password_hash, permissions, created_at)
+values (:user_id, :password_hash, :permissions, :now) on conflict do nothing;
+
+-- name: set_password
+update users set password_hash = :password_hash where user_id = :user_id;
+
+-- name: set_disabled
+update users set disabled = :disabled where user_id = :user_id;
+
+-- name: has_admin
+select exists (select 1 from users, json_each(users.permissions) where disabled = 0 and json_each.value = 'admin');
+
+-- name: add_session
+insert into sessions
+    (session_id, user_id, cookie_hash, refresh_hash, previous_refresh_hash, rotated_at, created_at, expires_at)
+values
+    (:session_id, :user_id, :cookie_hash, :refresh_hash, :previous_refresh_hash, :rotated_at, :created_at, :expires_at);
+
+-- name: session
+select session_id, user_id, cookie_hash, refresh_hash, previous_refresh_hash, rotated_at, created_at, expires_at
+from sessions where session_id = :session_id and expires_at > :now;
+
+-- name: session_by_cookie
+select session_id, user_id, cookie_hash, refresh_hash, previous_refresh_hash, rotated_at, created_at, expires_at
+from sessions where cookie_hash = :cookie_hash and expires_at > :now;
+
+-- name: session_by_refresh
+select session_id, user_id, cookie_hash, refresh_hash, previous_refresh_hash, rotated_at, created_at, expires_at
+from sessions where (refresh_hash = :refresh_hash or previous_refresh_hash = :refresh_hash) and expires_at > :now;
+
+-- name: live_sessions
+select session_id from sessions where expires_at > :now;
+
+-- name: rotate
+update sessions set previous_refresh_hash = refresh_hash, refresh_hash = :new_hash, rotated_at = :now
+where session_id = :session_id and refresh_hash = :old_hash;
+
+-- name: end_session
+delete from sessions where session_id = :session_id;
+
+-- name: end_sessions_of
+delete from sessions where user_id = :user_id;
+
+-- name: forget_expired_sessions
+delete from sessions where expires_at <= :now;
+
+-- name: put_setup_token
+insert into setup_token (one, token_hash, expires_at) values (1, :token_hash, :expires_at)
+on conflict (one) do update set token_hash = excluded.token_hash, expires_at = excluded.expires_at;
+
+-- name: take_setup_token
+delete from setup_token where token_hash = :token_hash and expires_at > :now;

@@ -1,0 +1,37 @@
+-- name: threads
+select thread_id, user_id, title, created_at, updated_at from threads
+where user_id = :user_id
+  and (:before is null or (updated_at, thread_id) < (:before, :before_id))
+  and (:query is null or title like :query escape '\' or exists (
+        select 1 from messages join runs using (user_id, run_id)
+        where messages.user_id = threads.user_id and messages.thread_id = threads.thread_id
+          and runs.replaced = 0 and messages.content like :query escape '\'))
+order by updated_at desc, thread_id desc limit :limit;
+
+-- name: thread
+select thread_id, user_id, title, created_at, updated_at from threads
+where user_id = :user_id and thread_id = :thread_id;
+
+-- name: add_thread
+insert into threads (user_id, thread_id, title, created_at, updated_at)
+values (:user_id, :thread_id, :title, :now, :now);
+
+-- name: rename_thread
+update threads set title = :title where user_id = :user_id and thread_id = :thread_id;
+
+-- name: delete_thread
+delete from threads where user_id = :user_id and thread_id = :thread_id;
+
+-- name: messages
+select messages.message_id, messages.run_id, messages.role, messages.content, messages.created_at,
+       messages.position, messages.ordinal
+from messages join runs using (user_id, run_id)
+where messages.user_id = :user_id and messages.thread_id = :thread_id and runs.replaced = 0
+  and (:position is null or (messages.position, messages.ordinal) > (:position, :ordinal))
+order by messages.position, messages.ordinal limit :limit;
+
+-- name: unfinished
+select run_id, user_id, thread_id, message_id, agent, status,
+       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
+       created_at, ended_at
+from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null order by position;

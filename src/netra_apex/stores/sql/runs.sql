@@ -1,0 +1,112 @@
+-- name: repeated
+select digest, thread_id, run_id, message_id,
+       (select status from runs where runs.user_id = idempotency.user_id and runs.run_id = idempotency.run_id)
+from idempotency where user_id = :user_id and scope = :scope and key = :key;
+
+-- name: remember_key
+insert into idempotency (user_id, scope, key, digest, thread_id, run_id, message_id, created_at)
+values (:user_id, :scope, :key, :digest, :thread_id, :run_id, :message_id, :now);
+
+-- name: thread_title
+select title from threads where user_id = :user_id and thread_id = :thread_id;
+
+-- name: busy
+select run_id from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null limit 1;
+
+-- name: position_of
+select messages.position from messages join runs using (user_id, run_id)
+where messages.user_id = :user_id and messages.thread_id = :thread_id and messages.message_id = :message_id
+  and messages.role = 'user' and runs.replaced = 0;
+
+-- name: replace_from
+update runs set replaced = 1 where user_id = :user_id and thread_id = :thread_id and position >= :position;
+
+-- name: add_thread
+insert into threads (user_id, thread_id, title, created_at, updated_at)
+values (:user_id, :thread_id, :title, :now, :now) on conflict do nothing;
+
+-- name: touch_thread
+update threads set updated_at = :now, title = iif(title = '', :title, title)
+where user_id = :user_id and thread_id = :thread_id;
+
+-- name: next_position
+select coalesce(max(position), 0) + 1 from runs where user_id = :user_id and thread_id = :thread_id;
+
+-- name: add_run
+insert into runs (user_id, run_id, thread_id, position, message_id, agent, status, created_at)
+values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued', :now);
+
+-- name: add_message
+insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
+values (:user_id, :run_id, 0, :message_id, :thread_id, :position, 'user', :content, :now);
+
+-- name: add_answer
+insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
+select :user_id, :run_id, (select max(ordinal) + 1 from messages where user_id = :user_id and run_id = :run_id),
+       :message_id, thread_id, position, 'assistant', :content, :now
+from runs where user_id = :user_id and run_id = :run_id;
+
+-- name: last_answer
+select content from messages where user_id = :user_id and run_id = :run_id and role = 'assistant'
+order by ordinal desc limit 1;
+
+-- name: position
+select position from runs where user_id = :user_id and run_id = :run_id and thread_id = :thread_id;
+
+-- name: said_before
+select messages.run_id, messages.role, messages.content, transcripts.body
+from messages
+join runs using (user_id, run_id)
+left join transcripts on transcripts.user_id = messages.user_id and transcripts.run_id = messages.run_id
+     and messages.role = 'user'
+where messages.user_id = :user_id and messages.thread_id = :thread_id and messages.position < :position
+  and runs.replaced = 0
+order by messages.position desc, messages.ordinal desc limit :limit;
+
+-- name: last_seq
+select coalesce(max(seq), 0) from events where user_id = ? and run_id = ?;
+
+-- name: add_event
+insert into events (user_id, run_id, seq, body) values (?, ?, ?, ?);
+
+-- name: start
+update runs set status = 'running' where user_id = :user_id and run_id = :run_id and ended_at is null;
+
+-- name: end
+update runs set status = :status, ended_at = :now where user_id = :user_id and run_id = :run_id and ended_at is null;
+
+-- name: touch
+update threads set updated_at = :now where user_id = :user_id and thread_id = :thread_id;
+
+-- name: keep_transcript
+insert into transcripts (user_id, run_id, body) values (:user_id, :run_id, :body)
+on conflict (user_id, run_id) do update set body = excluded.body;
+
+-- name: run
+select run_id, user_id, thread_id, message_id, agent, status,
+       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
+       created_at, ended_at
+from runs where user_id = :user_id and run_id = :run_id;
+
+-- name: any_run
+select run_id, user_id, thread_id, message_id, agent, status,
+       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
+       created_at, ended_at
+from runs where run_id = :run_id;
+
+-- name: events
+select seq, body from events where user_id = :user_id and run_id = :run_id and seq > :after order by seq limit :limit;
+
+-- name: request_cancel
+update runs set cancel_by = coalesce(cancel_by, :by) where run_id = :run_id and ended_at is null;
+
+-- name: cancels_requested
+select run_id, cancel_by from runs where ended_at is null and cancel_by is not null;
+
+-- name: all_runs
+select run_id, user_id, thread_id, message_id, agent, status,
+       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
+       created_at, ended_at
+from runs
+where :any = 1 or status in (select value from json_each(:statuses))
+order by created_at desc, run_id desc limit :limit;

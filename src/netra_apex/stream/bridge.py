@@ -1,0 +1,167 @@
+"""`WebSocketBridge`: one per connection. It follows runs of one user and tells the socket what they tell."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from netra_apex.errors import Invalid
+from netra_apex.stream.feed import Hub, RunFeed
+from netra_apex.stream.follower import Follower
+from netra_apex.stream.reader import StreamReader
+
+MAX_FOLLOWED = 100  # runs that one connection may follow at once
+MAX_ANSWERS = 64  # answers that wait for a stalled socket before its frames are read no more
+
+
+class _Followed:
+    """A run that this connection follows, with the callback that its feed wakes it by."""
+
+    __slots__ = ("follower", "wake")
+
+    def __init__(self, follower: Follower, wake: Callable[[], None]) -> None:
+        self.follower = follower
+        self.wake = wake
+
+
+class WebSocketBridge:
+    """Reads the log to one socket of one user. Why one per connection: each socket has its own pace and cursors.
+
+    `send` takes one frame and returns when the socket will take another, which is all the flow control there is:
+    while it waits nothing is queued but answers to the client's own frames, and those stop its reading (G10).
+    """
+
+    def __init__(self, user_id: str, reader: StreamReader, hub: Hub, send: Callable[[str], Awaitable[None]]) -> None:
+        self.user_id = user_id
+        self._reader = reader
+        self._hub = hub
+        self._send = send
+        self._answers: deque[str] = deque()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._followed: dict[str, _Followed] = {}
+        self._threads: dict[str, Callable[[RunFeed], None]] = {}
+        # A dict for its order: runs are served in turn.
+        self._dirty: dict[str, None] = {}
+        self._news = asyncio.Event()
+
+    async def tell(self, frame: str) -> None:
+        """Answers a frame of the client; told before anything that runs tell after it."""
+        await self._room.wait()
+        self.tell_soon(frame)
+
+    def tell_soon(self, frame: str) -> None:
+        """As `tell`, in one step with what the caller does before and after it."""
+        self._answers.append(frame)
+        if len(self._answers) >= MAX_ANSWERS:
+            self._room.clear()
+        self._news.set()
+
+    async def follow(self, run_id: str, after: int) -> None:
+        """Tells the run's events after `after`, then what comes. Asked again, it begins again there.
+
+        Raises:
+            NotFound: the user has no such run.
+            AfterOutOfRange: `after` is beyond its last event.
+            Invalid: the connection follows too many runs.
+        """
+        self.add(await self._reader.follower(self.user_id, run_id, after))
+
+    def follow_new(self, thread_id: str, run_id: str) -> None:
+        """Follows a run of this user that was accepted this moment, from its first event."""
+        self.add(Follower(run_id, 0, self._hub.open(self.user_id, thread_id, run_id)))
+
+    def add(self, follower: Follower) -> None:
+        """Follows with this cursor."""
+        if follower.run_id not in self._followed and len(self._followed) >= MAX_FOLLOWED:
+            raise Invalid(f"a connection follows at most {MAX_FOLLOWED} runs: unsubscribe from some")
+        self.unfollow(follower.run_id)
+        wake = partial(self._mark, follower.run_id)
+        self._followed[follower.run_id] = _Followed(follower, wake)
+        if follower.feed is not None:
+            follower.feed.add_follower(wake)
+        wake()
+
+    def follows(self, run_id: str) -> bool:
+        """Whether this run is followed now."""
+        return run_id in self._followed
+
+    def unfollow(self, run_id: str) -> None:
+        """Tells nothing more of this run."""
+        followed = self._followed.pop(run_id, None)
+        self._dirty.pop(run_id, None)
+        if followed is not None and followed.follower.feed is not None:
+            followed.follower.feed.remove_follower(followed.wake)
+
+    def watch_thread(self, thread_id: str) -> None:
+        """Follows each run that begins in this thread from now on."""
+        if thread_id in self._threads:
+            return
+        if len(self._threads) >= MAX_FOLLOWED:
+            raise Invalid(f"a connection follows at most {MAX_FOLLOWED} threads: unsubscribe from some")
+
+        def on_new(feed: RunFeed) -> None:
+            if feed.run_id not in self._followed and len(self._followed) < MAX_FOLLOWED:
+                self.add(Follower(feed.run_id, 0, feed))
+
+        self._threads[thread_id] = on_new
+        self._hub.watch(self.user_id, thread_id, on_new)
+
+    def unwatch_thread(self, thread_id: str) -> None:
+        """Ends `watch_thread`, and follows the thread's runs no more."""
+        on_new = self._threads.pop(thread_id, None)
+        if on_new is not None:
+            self._hub.unwatch(self.user_id, thread_id, on_new)
+        for run_id, followed in list(self._followed.items()):
+            feed = followed.follower.feed
+            if feed is not None and feed.thread_id == thread_id:
+                self.unfollow(run_id)
+
+    def close(self) -> None:
+        """Lets go of every feed."""
+        for run_id in list(self._followed):
+            self.unfollow(run_id)
+        for thread_id in list(self._threads):
+            self.unwatch_thread(thread_id)
+
+    async def run(self) -> None:
+        """Tells the socket what there is to tell, until it is cancelled or `send` fails."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._answers or self._dirty:
+                await self._tell_answers()
+                if self._dirty:
+                    run_id = next(iter(self._dirty))
+                    del self._dirty[run_id]
+                    await self._tell_run(run_id)
+
+    def _mark(self, run_id: str) -> None:
+        self._dirty[run_id] = None
+        self._news.set()
+
+    async def _tell_answers(self) -> None:
+        while self._answers:
+            await self._send(self._answers.popleft())
+            if len(self._answers) < MAX_ANSWERS:
+                self._room.set()
+
+    async def _tell_run(self, run_id: str) -> None:
+        followed = self._followed.get(run_id)
+        if followed is None:
+            return
+        follower = followed.follower
+        told = await self._reader.advance(self.user_id, follower)
+        if self._answers:
+            # Reading the log took a moment, in which an answer came that belongs before what was read.
+            await self._tell_answers()
+        for _, frame in told:
+            if self._followed.get(run_id) is not followed:
+                return  # the client unsubscribed, or asked for it anew from elsewhere
+            await self._send(frame)
+        if self._followed.get(run_id) is not followed:
+            return
+        if follower.ended:
+            self.unfollow(run_id)
+        elif follower.behind:
+            self._dirty[run_id] = None

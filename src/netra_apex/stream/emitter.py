@@ -1,0 +1,256 @@
+"""`UserWebSocketEmitter`: the only writer of a run's events. It redacts, stamps, stores, and then tells."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.events import (
+    AgentCompleted,
+    AgentFailed,
+    AgentStarted,
+    AgentThinking,
+    CallError,
+    DurableEvent,
+    EventKind,
+    MessageCompleted,
+    ToolCompleted,
+    ToolExecuting,
+    encode,
+    is_terminal,
+)
+from netra_apex.core.ids import new_id
+from netra_apex.core.messages import AssistantMessage, ModelMessage
+from netra_apex.core.ports import Runs
+from netra_apex.core.redaction import RedactingStream, Redactor
+from netra_apex.core.runs import RunStream
+from netra_apex.errors import ScopeClosed
+from netra_apex.stream.feed import Hub, LiveText, RunFeed
+from netra_apex.stream.meter import Meter
+
+
+class UserWebSocketEmitter:
+    """The voice of one run of one user. It is bound to them at construction and cannot address anybody else.
+
+    An event is admitted by the run's `RunStream` (so a stream that is not well formed cannot be told), redacted,
+    stamped, stored, and only then published (G1). If storing fails, nothing more can be told through this emitter.
+    """
+
+    def __init__(
+        self,
+        context: UserExecutionContext,
+        runs: Runs,
+        hub: Hub,
+        redactor: Redactor,
+        meter: Meter,
+        stream: RunStream | None = None,
+    ) -> None:
+        self.context = context
+        self._meter = meter
+        self.stream = RunStream() if stream is None else stream
+        self.redactor = redactor
+        self._runs = runs
+        self._hub = hub
+        self.feed: RunFeed = hub.open(context.user_id, context.thread_id, context.run_id)
+        self._unstored: BaseException | None = None
+        self._closed = False
+
+    def voice(
+        self, agent: str, *, depth: int = 0, parent_agent: str | None = None, parent_call_id: str | None = None
+    ) -> "AgentVoice":
+        """The part of the stream that one agent of the run tells."""
+        return AgentVoice(self, agent, depth, parent_agent, parent_call_id)
+
+    def emit_stamped(self, events: tuple[DurableEvent, ...]) -> Awaitable[None]:
+        """Stores and then tells events that carry their agent; see `core.ports.Emitter.emit`.
+
+        Raises:
+            ScopeClosed: the run has ended.
+            IllegalTransition: the stream may not tell this now.
+            StoreError: an earlier event could not be stored.
+        """
+        if self._closed:
+            raise ScopeClosed("emitter", self.context.run_id)
+        if self._unstored is not None:
+            raise self._unstored
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        stamped: list[tuple[DurableEvent, str]] = []
+        for event in events:
+            seq = self.stream.admit(event)
+            whole = replace(
+                event,
+                seq=seq,
+                run_id=self.context.run_id,
+                thread_id=self.context.thread_id,
+                at=at,
+                **redacted(event, self.redactor),
+            )
+            stamped.append((whole, encode(whole)))
+            self._closed = self._closed or is_terminal(whole)
+        stored = asyncio.ensure_future(self._runs.append(self.context, stamped))
+        stored.add_done_callback(lambda done: self._tell(done, stamped))
+        return stored
+
+    def text(self, kind: EventKind, voice: "AgentVoice") -> LiveText:
+        """A text that is about to be written, shown after everything that was told before it."""
+        live = LiveText(
+            kind=kind,
+            run_id=self.context.run_id,
+            message_id=new_id("msg"),
+            agent=voice.agent,
+            depth=voice.depth,
+            parent_call_id=voice.parent_call_id,
+            after_seq=self.stream.last_seq,
+        )
+        self.feed.texts[live.message_id] = live
+        return live
+
+    def keep(self, transcript: Sequence[ModelMessage]) -> None:
+        """Stores what later runs of the thread are to know, redacted, in one commit with what is emitted next."""
+        self._runs.keep_transcript(self.context, [_redacted_message(said, self.redactor) for said in transcript])
+
+    def close(self) -> None:
+        """Nothing can be told any more; a live feed is ended with what it has."""
+        self._closed = True
+        self._hub.close(self.feed)
+
+    def _tell(self, stored: "asyncio.Future[None]", events: list[tuple[DurableEvent, str]]) -> None:
+        if stored.cancelled():
+            return
+        if (error := stored.exception()) is not None:
+            self._unstored = error
+            return
+        ended = False
+        for event, _ in events:
+            if isinstance(event, MessageCompleted) and (live := self.feed.texts.get(event.message_id)):
+                # Its text is in the log now; a reader that is behind takes it from there.
+                live.done = True
+                live.pieces.clear()
+            self._meter.count(event)
+            ended = ended or is_terminal(event)
+        self.feed.publish([(event.seq, body) for event, body in events], ended=ended)
+        if ended:
+            self._hub.close(self.feed)
+
+
+class AgentVoice:
+    """What one agent of a run tells: `core.ports.Emitter`, with the agent's name, depth and parent on each event."""
+
+    def __init__(
+        self,
+        emitter: UserWebSocketEmitter,
+        agent: str,
+        depth: int,
+        parent_agent: str | None,
+        parent_call_id: str | None,
+    ) -> None:
+        self.agent = agent
+        self.depth = depth
+        self.parent_call_id = parent_call_id
+        self.emitter = emitter
+        self._header: dict[str, Any] = {
+            "agent": agent,
+            "depth": depth,
+            "parent_agent": _or_unset(parent_agent),
+            "parent_call_id": _or_unset(parent_call_id),
+        }
+
+    def emit(self, *events: DurableEvent) -> Awaitable[None]:
+        """See `core.ports.Emitter.emit`."""
+        return self.emitter.emit_stamped(tuple(replace(event, **self._header) for event in events))
+
+    def writer(self, *, show: bool) -> "TextWriter":
+        """Where a model's answer goes while it comes (`core.ports.Deltas`)."""
+        return TextWriter(self, show=show)
+
+
+class TextWriter:
+    """Shows a model's answer while it comes: redacted, and told to readers as the text that they lack."""
+
+    def __init__(self, voice: AgentVoice, *, show: bool) -> None:
+        self._voice = voice
+        self._show = show
+        self._texts: dict[EventKind, tuple[LiveText, RedactingStream]] = {}
+        self.attempt = 1
+
+    def text(self, piece: str) -> None:
+        """More of the answer."""
+        if self._show:
+            self._write("message", piece)
+
+    def thinking(self, piece: str) -> None:
+        """More of what the model thinks aloud."""
+        if self._show:
+            self._write("thinking", piece)
+
+    def reset(self) -> None:
+        """What came so far is void; readers are told so with the next text."""
+        self.attempt += 1
+        for kind, (live, _) in list(self._texts.items()):
+            live.attempt = self.attempt
+            live.pieces = []
+            live.length = 0
+            self._texts[kind] = (live, RedactingStream(self._voice.emitter.redactor))
+        self._voice.emitter.feed.wake()
+
+    def finish(self) -> str:
+        """Tells what was held back, and returns the id that the answer's `message_completed` is to have."""
+        for live, redacting in self._texts.values():
+            self._add(live, redacting.end())
+            if live.kind == "thinking":
+                live.done = True
+        message = self._texts.get("message")
+        return message[0].message_id if message else new_id("msg")
+
+    def _write(self, kind: EventKind, piece: str) -> None:
+        if kind not in self._texts:
+            emitter = self._voice.emitter
+            live = emitter.text(kind, self._voice)
+            live.attempt = self.attempt
+            self._texts[kind] = (live, RedactingStream(emitter.redactor))
+        live, redacting = self._texts[kind]
+        self._add(live, redacting.feed(piece))
+
+    def _add(self, live: LiveText, text: str) -> None:
+        if text:
+            live.pieces.append(text)
+            live.length += len(text)
+            self._voice.emitter.feed.wake()
+
+
+def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
+    """The fields of an event in which people or programs can have put a secret, without it."""
+    match event:
+        case AgentStarted(task=task):
+            return {"task": redactor.value(task)}
+        case AgentThinking(text=text):
+            return {"text": redactor.text(text)}
+        case ToolExecuting(arguments=arguments):
+            return {"arguments": redactor.value(arguments)}
+        case ToolCompleted(error=CallError(code=code, message=message)):
+            return {"error": CallError(code, redactor.text(message))}
+        case ToolCompleted(result=result):
+            return {"result": redactor.value(result)}
+        case MessageCompleted(content=content):
+            return {"content": redactor.text(content)}
+        case AgentCompleted(output=output):
+            return {"output": redactor.value(output)}
+        case AgentFailed(message=message):
+            return {"message": redactor.text(message)}
+        case _:
+            return {}
+
+
+def _redacted_message(message: ModelMessage, redactor: Redactor) -> ModelMessage:
+    if isinstance(message, AssistantMessage) and message.tool_calls:
+        calls = tuple(replace(call, arguments=redactor.text(call.arguments)) for call in message.tool_calls)
+        return AssistantMessage(redactor.text(message.content), calls)
+    return replace(message, content=redactor.text(message.content))
+
+
+def _or_unset(value: str | None) -> str | UnsetType:
+    return UNSET if value is None else value

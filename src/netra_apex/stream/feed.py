@@ -1,0 +1,128 @@
+"""What runs tell while they are under way: for each live run the tail of its log and the text that is being written.
+
+Nothing here is a queue per reader. A reader has a cursor, and takes what it lacks when it can: so a reader that stalls
+costs nothing but its own delay (G10), and several deltas that wait for it become one.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from netra_apex.core.events import EventKind
+
+TAIL_EVENTS = 256  # a reader that is further behind reads the log
+TAIL_CHARS = 1_000_000
+
+
+@dataclass(slots=True)
+class LiveText:
+    """The text of one message while a model writes it.
+
+    `after_seq` is the last durable event that was told before it began: who has not been told that one yet is not
+    shown this either. `done` texts have their `message_completed` in the log, and keep their number of attempts.
+    """
+
+    kind: EventKind
+    run_id: str
+    message_id: str
+    agent: str
+    depth: int
+    parent_call_id: str | None
+    after_seq: int
+    attempt: int = 1
+    pieces: list[str] = field(default_factory=list[str])
+    length: int = 0
+    done: bool = False
+
+
+class RunFeed:
+    """The live end of one run's stream. Followers are woken, and then take what they lack."""
+
+    def __init__(self, user_id: str, thread_id: str, run_id: str, base: int | None) -> None:
+        self.user_id = user_id
+        self.thread_id = thread_id
+        self.run_id = run_id
+        self.ended = False
+        self._base = base  # the last event that the tail does not hold; None while that is not known
+        self.texts: dict[str, LiveText] = {}
+        self._tail: deque[tuple[int, str]] = deque()
+        self._chars = 0
+        self._followers: set[Callable[[], None]] = set()
+
+    def add_follower(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` whenever there is more, until it is removed."""
+        self._followers.add(wake)
+
+    def remove_follower(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` no more."""
+        self._followers.discard(wake)
+
+    def since(self, seq: int) -> list[tuple[int, str]] | None:
+        """The stored events after `seq`; None where the tail does not reach back so far and the log must be read."""
+        if self._base is None or seq < self._base:
+            return None
+        if not self._tail or self._tail[-1][0] <= seq:
+            return []
+        return [stored for stored in self._tail if stored[0] > seq]
+
+    def publish(self, stored: Sequence[tuple[int, str]], *, ended: bool = False) -> None:
+        """Tells events, which the caller has stored (G1)."""
+        for seq, body in stored:
+            if self._base is None:
+                self._base = seq - 1
+            self._tail.append((seq, body))
+            self._chars += len(body)
+        while len(self._tail) > TAIL_EVENTS or (self._chars > TAIL_CHARS and len(self._tail) > 1):
+            self._base, body = self._tail.popleft()
+            self._chars -= len(body)
+        self.ended = self.ended or ended
+        self.wake()
+
+    def wake(self) -> None:
+        """Tells the followers that there is more."""
+        for wake in tuple(self._followers):
+            wake()
+
+
+class Hub:
+    """The live runs of this process, and who wants to know of new ones in a thread."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, RunFeed] = {}
+        self._watchers: dict[tuple[str, str], set[Callable[[RunFeed], None]]] = {}
+
+    def open(self, user_id: str, thread_id: str, run_id: str, *, base: int | None = 0) -> RunFeed:
+        """The feed of a run, made if it is the first to ask; those who watch its thread are told of a new one.
+
+        `base` is the run's last stored event, 0 for a new run, None where that is not known.
+        """
+        feed = self._feeds.get(run_id)
+        if feed is None:
+            feed = self._feeds[run_id] = RunFeed(user_id, thread_id, run_id, base)
+            for told in tuple(self._watchers.get((user_id, thread_id), ())):
+                told(feed)
+        return feed
+
+    def live(self, user_id: str, run_id: str) -> RunFeed | None:
+        """The feed of a live run of this user."""
+        feed = self._feeds.get(run_id)
+        return feed if feed is not None and feed.user_id == user_id else None
+
+    def close(self, feed: RunFeed) -> None:
+        """Forgets a run that has ended; who still follows it holds the feed itself."""
+        self._feeds.pop(feed.run_id, None)
+
+    def watch(self, user_id: str, thread_id: str, told: Callable[[RunFeed], None]) -> None:
+        """Calls `told` with the feed of each run that begins in this thread of this user."""
+        self._watchers.setdefault((user_id, thread_id), set()).add(told)
+
+    def unwatch(self, user_id: str, thread_id: str, told: Callable[[RunFeed], None]) -> None:
+        """Ends `watch`."""
+        watchers = self._watchers.get((user_id, thread_id))
+        if watchers is not None:
+            watchers.discard(told)
+            if not watchers:
+                del self._watchers[user_id, thread_id]
+
+    def __len__(self) -> int:
+        return len(self._feeds)

@@ -1,0 +1,105 @@
+"""A call on its way: what it asks for, how it ended, and how both are told."""
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pydantic_core import from_json
+
+from netra_apex.core.events import CallError, ToolCompleted
+from netra_apex.core.ids import new_id
+from netra_apex.tools.results import Told
+from netra_apex.tools.tool import Tool
+
+# DESIGN 4.7, codes of failed calls: a tool that raises `CallFailed` with another code is told as `error`.
+CODES = frozenset(
+    (
+        "denied",
+        "unknown_tool",
+        "invalid_arguments",
+        "timeout",
+        "cancelled",
+        "rejected",
+        "expired",
+        "error",
+        "unknown_outcome",
+    )
+)
+
+SHOWN_NAME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A call that went well: the function's own value, and how it is told."""
+
+    value: Any
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call that did not, with the exception that it comes from, if any."""
+
+    code: str
+    message: str
+    cause: BaseException | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Call:
+    """One call on its way. `read` makes the function's keyword arguments, or raises; `outcome` is None while open."""
+
+    name: str
+    arguments: Any
+    tool: Tool | None = None
+    read: Callable[[], dict[str, Any]] = dict
+    outcome: Done | Failed | None = None
+    call_id: str = field(default_factory=lambda: new_id("call"))
+    started: float = field(default_factory=time.perf_counter)
+
+
+def completed(call: Call, outcome: Done | Failed) -> ToolCompleted:
+    """The event that tells a call's end."""
+    duration = int((time.perf_counter() - call.started) * 1000)
+    if isinstance(outcome, Done):
+        return ToolCompleted(
+            call_id=call.call_id, tool=call.name, ok=True, result=outcome.told.value, duration_ms=duration
+        )
+    error = CallError(outcome.code, outcome.message)
+    return ToolCompleted(call_id=call.call_id, tool=call.name, ok=False, error=error, duration_ms=duration)
+
+
+def for_model(call: Call) -> str:
+    """The answer to a call that has ended, as text for the model."""
+    outcome = call.outcome
+    if isinstance(outcome, Failed):
+        return f"Error ({outcome.code}): {outcome.message}"
+    assert outcome is not None
+    return outcome.told.text
+
+
+def parse(text: str) -> tuple[Any, Failed | None]:
+    """A model's arguments as they are told: the object, or the raw text with what is wrong with it."""
+    try:
+        parsed: Any = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        return text, Failed("invalid_arguments", f"the arguments are not JSON: {error}")
+    if not isinstance(parsed, Mapping):
+        kind = type(parsed).__name__
+        return text, Failed("invalid_arguments", f"the arguments must be a JSON object, not a {kind}")
+    return cast("Mapping[str, Any]", parsed), None
+
+
+def clean(text: str) -> str:
+    """Without halves of surrogate pairs, which cannot be sent."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def sentence(error: BaseException) -> str:
+    """`ExceptionType: message`, also of an exception whose own `__str__` fails."""
+    kind = type(error)
+    line = "".join(traceback.format_exception_only(error)).strip()
+    return kind.__name__ + line.removeprefix(f"{kind.__module__}.").removeprefix(kind.__qualname__)

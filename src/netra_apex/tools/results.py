@@ -1,0 +1,84 @@
+"""What a tool gave, as what can be told: JSON for the event, text for the model, both within the limit."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from netra_apex.core.redaction import Redactor
+from netra_apex.errors import CallFailed
+
+_ENCODER = msgspec.json.Encoder()
+_NOT_JSON = (PydanticSerializationError, ValueError, TypeError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A result as JSON for the event, and as text for the model."""
+
+    value: Any
+    text: str
+
+
+def tell(value: Any, limit: int, redactor: Redactor) -> Told:
+    """A tool's return value, with what is beyond `limit` bytes cut off, visibly.
+
+    A result that is cut is a text, whatever it was before.
+
+    Raises:
+        CallFailed: `error`, the value is no JSON.
+    """
+    if isinstance(value, str):
+        text = cut(value, limit, redactor)
+        return Told(text, text)
+    if inspect.isgenerator(value):
+        raise CallFailed("error", "the tool returned a generator, which is no JSON; return a list")
+    try:
+        plain = to_jsonable_python(value, inf_nan_mode="null", fallback=_from_struct)
+        encoded = _ENCODER.encode(plain)
+    except _NOT_JSON as error:
+        reason = f"the tool returned a {type(value).__name__} that is no JSON: {error}"
+        raise CallFailed("error", cut(reason, limit, redactor)) from error
+    if len(encoded) <= limit:
+        return Told(plain, encoded.decode())
+    # As text its keys say nothing any more, so what they mark as secret goes first.
+    text = cut(_ENCODER.encode(redactor.value(plain)).decode(), limit, redactor)
+    return Told(text, text)
+
+
+def cut(text: str, limit: int, redactor: Redactor) -> str:
+    """`text`, or as much of its beginning as fits into `limit` bytes of UTF-8 with the note that says so."""
+    encoded = text.encode("utf-8", "replace")  # half a surrogate pair cannot be sent, and becomes "?"
+    if len(encoded) <= limit:
+        return text if text.isascii() else encoded.decode()
+    # What is told is redacted later, as a whole; half a secret would not be known for one.
+    encoded = redactor.text(encoded.decode()).encode()
+    size = len(encoded)
+    if size <= limit:
+        return encoded.decode()
+    room = max(limit - len(_note(size, size).encode()), 0)
+    kept = encoded[:room].decode("utf-8", "ignore")
+    return kept + _note(len(kept.encode()), size)
+
+
+def tellable(arguments: Mapping[str, Any]) -> Any:
+    """Arguments that code has passed, as JSON for the event; what is no JSON is told by its type."""
+    try:
+        plain = to_jsonable_python(arguments, inf_nan_mode="null", fallback=_from_struct)
+        _ENCODER.encode(plain)
+    except _NOT_JSON:
+        return {name: f"<{type(value).__name__}>" for name, value in arguments.items()}
+    return plain
+
+
+def _from_struct(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _note(kept: int, size: int) -> str:
+    return f"… [cut: {kept} of {size} bytes]"

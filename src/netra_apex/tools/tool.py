@@ -1,0 +1,103 @@
+"""`@tool`: a function that agents may call."""
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, overload
+
+from typing_extensions import ParamSpec, TypeVar
+
+from netra_apex.core.messages import ToolSpec
+from netra_apex.core.permissions import check_permissions
+from netra_apex.errors import Invalid, ToolDefinitionError
+from netra_apex.tools.schema import Signature, read_signature
+
+# With defaults, so that `Tool` alone means any tool.
+P = ParamSpec("P", default=...)
+R = TypeVar("R", default=Any)
+
+# What the OpenAI wire format takes as a function's name; the other providers take no less.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Tool(Generic[P, R]):
+    """A function with what a model is told of it: made by `@tool`, and frozen, as every user's runs share it.
+
+    Calling it calls the plain function, so that a test needs nothing but the function's arguments. `requires` is the
+    permission that its user needs (None: nobody needs one), `timeout` the seconds that a call may take (None:
+    `NETRA_TOOL_TIMEOUT_SECONDS`).
+    """
+
+    name: str
+    description: str
+    function: Callable[P, R]
+    signature: Signature
+    is_async: bool
+    requires: str | None = None
+    timeout: float | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The function itself, without permission, validation, time-out or events."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The JSON Schema of its arguments, each time a copy."""
+        return self.signature.parameters
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool as a model is offered it."""
+        return ToolSpec(name=self.name, description=self.description, parameters=self.parameters)
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+@overload
+def tool(*, requires: str | None = None, timeout: float | None = None) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(
+    function: Callable[P, R] | None = None, /, *, requires: str | None = None, timeout: float | None = None
+) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
+    """Makes a tool of a function: its docstring is the description, its typed parameters are the JSON Schema.
+
+    The function may be async or not; one that is not runs in a thread. A parameter annotated `RunScope` receives the
+    call's own scope and is not shown to the model. `Annotated[str, Field(description="…")]` describes a parameter.
+    `timeout` is in seconds.
+
+    Raises:
+        ToolDefinitionError: the function cannot be offered to a model, and why.
+    """
+
+    def define(function: Callable[P, R]) -> Tool[P, R]:
+        _check(function, requires, timeout)
+        return Tool(
+            name=function.__name__,
+            description=inspect.getdoc(function) or "",
+            function=function,
+            signature=read_signature(function),
+            is_async=inspect.iscoroutinefunction(function),
+            requires=requires,
+            timeout=timeout,
+        )
+
+    return define if function is None else define(function)
+
+
+def _check(function: Callable[..., Any], requires: str | None, timeout: float | None) -> None:
+    if not inspect.isfunction(function):
+        # A bound method or a callable object would share its state between all users.
+        raise ToolDefinitionError(str(getattr(function, "__name__", function)), "only a function can be one")
+    name = function.__name__
+    if not _NAME.fullmatch(name):
+        raise ToolDefinitionError(name, "a name has 1 to 64 letters, digits, _ and -")
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise ToolDefinitionError(name, "it yields; a tool returns one result")
+    if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
+        raise ToolDefinitionError(name, f"a time-out of {timeout} s is not possible")
+    try:
+        check_permissions([] if requires is None else [requires])
+    except Invalid as error:
+        raise ToolDefinitionError(name, str(error)) from error
