@@ -9,14 +9,15 @@ import asyncio
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.support.wire_model import WireModel
+
 from bench.load import Driver
-from bench.parts import DRIVER_CPU, ROOT, cpu_seconds, make_users, rss_mb, serving
+from bench.parts import DRIVER_CPU, cpu_seconds, make_users, rss_mb, serving
 
 
 def percentile(values: list[float], share: float) -> float | None:
@@ -90,23 +91,16 @@ async def main() -> None:
     parser.add_argument("--idle", type=int, default=1000, help="users connected and silent; 0 leaves it out")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {DRIVER_CPU})
-    command = [sys.executable, str(ROOT / "tests" / "support" / "wire_model.py"), "--quiet"]
-    model = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert model.stdout is not None
-        model_url = f"http://127.0.0.1:{model.stdout.readline().strip()}"
+    with WireModel("--quiet") as model:
         report: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine(), "loops": []}
         for users in (int(part) for part in arguments.users.split(",") if part):
             print(f"{users} users …", file=sys.stderr)
-            report["loops"].append(await measure(users, arguments.seconds, model_url))
+            report["loops"].append(await measure(users, arguments.seconds, model.url))
             print(json.dumps(report["loops"][-1]), file=sys.stderr)
         if arguments.idle:
             print(f"{arguments.idle} idle users …", file=sys.stderr)
-            report["idle"] = await idle(arguments.idle, model_url)
+            report["idle"] = await idle(arguments.idle, model.url)
         print(json.dumps(report, indent=2))
-    finally:
-        model.terminate()
-        model.wait(5)
 
 
 if __name__ == "__main__":

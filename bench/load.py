@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
+from typing import Self
 
 import aiohttp
 
@@ -33,10 +34,8 @@ class Driver:
         self.measuring = False
         self.figures = Figures()
 
-    async def __aenter__(self) -> "Driver":
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-        )
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -81,7 +80,7 @@ class Driver:
 
     async def _ask(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         sent = time.perf_counter()
-        await socket.send_str('{"type":"user_message","content":"where is my order?"}')
+        await socket.send_str('{"type":"user_message","content":"where is my order? [[call=lookup]]"}')
         first_event = first_token = 0.0
         async with asyncio.timeout(60):
             while True:

@@ -59,20 +59,24 @@ async def serving(home: Path, model_url: str, **more: str) -> AsyncGenerator[tup
     environment = {
         **os.environ,
         "NETRA_HOME": str(home),
-        "OPENAI_BASE_URL": f"{model_url}/v1",
+        "OPENAI_BASE_URL": model_url,
         "OPENAI_API_KEY": "bench-key",
-        "NETRA_MODEL": "openai:mock-64-100-20",
+        "NETRA_MODEL": "openai:paced-64-100-20",
         **more,
     }
     command = ["taskset", "-c", str(SERVER_CPU), Path(sys.prefix) / "bin" / "netra", "serve", ROOT / "bench" / "app.py"]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen([*command, "--port", str(port)], env=environment, stdout=log, stderr=log)
+    process = _start([*command, "--port", str(port)], environment, home / "server.log")
     try:
         await _ready(port, process)
         yield process, f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         await asyncio.to_thread(process.wait, 30)
+
+
+def _start(command: list[str | Path], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as file:
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=file)
 
 
 async def _ready(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -22,6 +22,7 @@ from netra_apex.engine.limits import Slots
 from netra_apex.engine.recovery import Recovery
 from netra_apex.engine.runner import LocalRunner
 from netra_apex.errors import StoreError
+from netra_apex.logs import use_standard_logging
 from netra_apex.providers.models import Models
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
@@ -104,6 +105,7 @@ class Runtime:
     @contextlib.asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
         settings = self.settings
+        use_standard_logging()
         async with contextlib.AsyncExitStack() as stack:
             secret = settings.prepare_home()
             self.stores = await stack.enter_async_context(open_stores(settings, executing=True))
@@ -136,7 +138,12 @@ class Runtime:
                     self.engines, emitter_for, self._slots, group, recovery, queued_per_user=settings.queued_per_user
                 )
                 self.admission = Admission(
-                    self.registry, self.stores.runs, self.stores.conversations, self._runner, group, redactor
+                    self.registry,
+                    self.stores.runs,
+                    self.stores.conversations,
+                    self._runner,
+                    group,
+                    redactor,
                 )
                 watching = group.create_task(self._watch(recovery))
                 try:

@@ -13,18 +13,16 @@ class AgentType(ABCMeta):
     Why: a class attribute that one request sets is seen by every other user's.
     """
 
-    _registered = False
-
     def __setattr__(cls, name: str, value: object) -> None:
-        # ABC keeps its own bookkeeping on the class.
-        if cls._registered and not name.startswith("_abc_"):
+        # Its own mark, not an inherited one: a new subclass of a registered class is still being made.
+        if "_registered" in cls.__dict__ and not name.startswith("_abc_"):
             raise RegistryError(
                 cls.__qualname__, f"it is registered, so its {name} cannot be set; keep state in the run"
             )
         super().__setattr__(name, value)
 
     def __delattr__(cls, name: str) -> None:
-        if cls._registered:
+        if "_registered" in cls.__dict__:
             raise RegistryError(cls.__qualname__, f"it is registered, so its {name} cannot be deleted")
         super().__delattr__(name)
 

@@ -1,5 +1,6 @@
 """The `netra` command: one file for each group of commands, whose heavy parts are imported when they are used."""
 
+import io
 import sys
 import traceback
 from types import TracebackType
@@ -48,6 +49,10 @@ def _root(
 def main() -> None:
     """Runs the command line and leaves with its exit code: 0 fine, 1 found or failed, 2 wrong usage, 3 internal."""
     sys.excepthook = internal_error
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of another encoding shows a mark for what it lacks; it does not end a command.
+            stream.reconfigure(errors="replace")
     try:
         typer.main.get_command(app)(prog_name="netra")
     except (ConfigurationError, InvalidContext) as error:

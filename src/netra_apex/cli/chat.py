@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from netra_apex.cli.terminal import FAILED, FINE, read_password
+from netra_apex.cli.terminal import FAILED, FINE, read_line, read_password
 from netra_apex.errors import ConfigurationError
 
 
@@ -19,14 +19,17 @@ def chat(
         bool, typer.Option("--password-stdin", help="Read the password from the first line of stdin.")
     ] = False,
 ) -> None:
-    """Talk to agents. Without a terminal, each line of stdin is a message, and stdout has the answers."""
+    """Talk to agents.
+
+    Without a terminal, each line of stdin is a message, stdout has the answers, and a run that fails ends it with 1.
+    """
     from netra_apex.cli.talk import Wishes, talk
 
     if user is None:
         if not sys.stdin.isatty():
             raise ConfigurationError("there is no terminal to ask for your name at: give it with --user")
         print("User: ", end="", file=sys.stderr, flush=True)
-        user = sys.stdin.readline().strip()
+        user = read_line().strip()
         if not user:
             raise ConfigurationError("a name is needed to log in")
     password = read_password(from_stdin=password_stdin)

@@ -9,7 +9,10 @@ from netra_apex.cli.terminal import FAILED, print_json, print_table
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List every setting with its source, and check database, model, origins and permissions; 1 if one is wrong."""
+    """Show what is set, and check what is needed.
+
+    Every setting with its source; then database, model, origins and permissions; 1 if one of them is wrong.
+    """
     from netra_apex.cli.checks import Check, check_all
     from netra_apex.settings import Settings, sources, unknown_variables
 

@@ -39,8 +39,9 @@ def load_registry(source: str | None) -> "AgentRegistry":
     """
     from netra_apex.agents import AgentRegistry
 
-    source = source or DEMO
-    place, _, attribute = source.partition(":")
+    place, _, attribute = (DEMO if source is None else source).partition(":")
+    if not place:
+        raise ConfigurationError(f"{source!r} names no application: name a file such as app.py, or module:{ATTRIBUTE}")
     module = _from_file(Path(place)) if _is_file(place) else _from_name(place)
     name = attribute or ATTRIBUTE
     found = getattr(module, name, None)
@@ -73,15 +74,14 @@ def _from_file(path: Path) -> ModuleType:
 
 def _from_name(name: str) -> ModuleType:
     sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = importlib.util.find_spec(name)
-    except (ModuleNotFoundError, ValueError):
-        found = None
-    if found is None:
-        raise ConfigurationError(f"there is no module {name!r}: name a file such as app.py, or module:{ATTRIBUTE}")
-    folder = Path(found.origin).parent if found.origin and found.has_location else Path.cwd()
-    with _UsersCode(name, folder):
-        return importlib.import_module(name)
+    with _UsersCode(name, Path.cwd()):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            # Its own absence, or that of a package that it would be in; not that of something that it imports.
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+    raise ConfigurationError(f"there is no module {name!r}: name a file such as app.py, or module:{ATTRIBUTE}")
 
 
 class _UsersCode:
@@ -103,7 +103,7 @@ class _UsersCode:
     def _lines(self, error: BaseException) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).is_relative_to(self._folder)]
-        said = traceback.format_list(own)
+        said = traceback.format_list(own or frames[-1:])
         if isinstance(error, SyntaxError):
             said += traceback.format_exception_only(error)[:-1]
         return "".join(said).rstrip()

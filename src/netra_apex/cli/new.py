@@ -13,13 +13,15 @@ _FILES = {
     "app.py": "app.py.txt",
     "README.md": "README.md.txt",
     ".env.example": "env.example.txt",
+    ".gitignore": "gitignore.txt",
+    "pyproject.toml": "pyproject.toml.txt",
     "tests/test_app.py": "test_app.py.txt",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")]) -> None:
-    """Make a folder with an application that runs, and its test."""
+    """Make a folder with an application to begin with."""
     folder = Path(name)
     if not _NAME.fullmatch(folder.name):
         raise ConfigurationError(f"{name!r} is no name for a folder: use letters, digits, . _ and -")

@@ -30,7 +30,10 @@ def probe(  # noqa: PLR0913 - a command's options
     without_tool: Annotated[bool, typer.Option("--without-tool", help="The agent calls no tool.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Log in, connect, ask, and check that the five events and the answer come as promised; 1 on any breach."""
+    """Play the golden path from outside.
+
+    Logs in, connects, asks, and checks that the five events and the answer come as promised; 1 on any breach.
+    """
     from netra_apex.cli.probing import Question, attempt
 
     password = read_password(from_stdin=password_stdin)

@@ -15,7 +15,10 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one. [NETRA_PORT or 8000]")
     ] = None,
 ) -> None:
-    """Serve agents over HTTP and WebSocket, and execute their runs, until stopped."""
+    """Serve agents over HTTP and WebSocket.
+
+    Runs are executed here too. The first SIGTERM or Ctrl-C lets runs end and then stops; a second one stops at once.
+    """
     from netra_apex.cli.loading import load_registry
     from netra_apex.server import serve as run_server
     from netra_apex.settings import Settings

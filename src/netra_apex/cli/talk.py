@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from netra_apex.cli.pens import PlainPen, TerminalPen
-from netra_apex.cli.terminal import one_line
+from netra_apex.cli.terminal import one_line, read_line
 from netra_apex.cli.transcript import Pen, Transcript
 from netra_apex.client import Client, Connection, LiveRun, RequestRefused, ServerUnreachable
 from netra_apex.core.events import AgentCompleted
@@ -192,7 +192,7 @@ async def _unechoed() -> AsyncGenerator[None]:
 def _lines() -> Read:
     async def read() -> str | None:
         # In a thread: whoever writes the pipe may take his time.
-        return await asyncio.to_thread(sys.stdin.readline) or None
+        return await asyncio.to_thread(read_line) or None
 
     return read
 

@@ -50,6 +50,18 @@ def one_line(text: str, length: int) -> str:
     return flat if len(flat) <= length else flat[: length - 1] + "…"
 
 
+def read_line() -> str:
+    """A line of stdin; empty at its end.
+
+    Raises:
+        ConfigurationError: it is not text.
+    """
+    try:
+        return sys.stdin.readline()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"what comes on stdin is not {sys.stdin.encoding} text: {error.reason}") from error
+
+
 def read_password(*, from_stdin: bool, twice: bool = False) -> str:
     """A password: the first line of stdin, or what somebody types without seeing it.
 
@@ -57,7 +69,7 @@ def read_password(*, from_stdin: bool, twice: bool = False) -> str:
         ConfigurationError: there is none on stdin, nobody can be asked, or the two that were typed differ.
     """
     if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
+        password = read_line().rstrip("\r\n")
         if not password:
             raise ConfigurationError("there is no password on the first line of stdin")
         return password

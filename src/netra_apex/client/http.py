@@ -20,6 +20,7 @@ LONGEST_FRAME = 32 * 1024 * 1024
 PING_SECONDS = 20.0
 RENEWAL_SHARE = 0.25
 RENEWAL_SECONDS = 30.0
+_CODES = {401: "unauthenticated", 403: "forbidden", 404: "not_found"}
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=2.0)  # pyright: ignore[reportCallIssue] - its decorator hides the fields
 
 
@@ -147,10 +148,8 @@ class Api:
         except aiohttp.WSServerHandshakeError as error:
             if error.status >= 500 or error.status == 429:
                 raise ServerUnreachable(self.url, f"the socket is answered with {error.status}") from error
-            code = "unauthenticated" if error.status == 401 else "invalid"
-            raise RequestRefused(
-                code, f"the socket is refused with {error.status} {error.message}", status=error.status
-            ) from error
+            code = _CODES.get(error.status, "invalid")
+            raise RequestRefused(code, f"the socket is refused with {error.status}", status=error.status) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServerUnreachable(self.url, _reason(error, self.timeout)) from error
 

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, Self, cast
+from uuid import UUID
 
 from netra_apex.core.ids import new_id
 from netra_apex.errors import InvalidContext
@@ -21,6 +24,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _NOBODY = frozenset({"0", "-1", "1", "user", "me", "self", "-", "*", "?", "system"})
+_VALUES = (str, bytes, int, float, Decimal, date, time, timedelta, UUID, Enum, type(None))  # cannot change
 
 
 def check_identity(name: str, value: object) -> str:
@@ -43,7 +47,11 @@ def check_identity(name: str, value: object) -> str:
 
 
 def freeze(value: Any) -> Any:
-    """A deep, read-only copy of JSON-like data: mappings become read-only mappings, lists and sets tuples."""
+    """A deep, read-only copy of JSON-like data: mappings become read-only mappings, lists tuples, sets frozen sets.
+
+    Raises:
+        InvalidContext: there is something in it that may change.
+    """
     if isinstance(value, Mapping):
         items = cast("Mapping[str, Any]", value).items()
         return MappingProxyType({key: freeze(item) for key, item in items})
@@ -53,6 +61,9 @@ def freeze(value: Any) -> Any:
         return frozenset(freeze(item) for item in cast("Iterable[Any]", value))
     if isinstance(value, bytearray):
         return bytes(value)
+    if not isinstance(value, _VALUES):
+        # Kept as it is, it would be shared with whoever else holds it; a copy of anything is not always possible.
+        raise InvalidContext("metadata", type(value).__name__, "only JSON-like data can be kept unchanged")
     return value
 
 
@@ -69,7 +80,8 @@ class UserExecutionContext:
     `metadata` is frozen, nested data included.
 
     Raises:
-        InvalidContext: an id is empty, a placeholder or malformed; the depth is over 10; the deadline has no zone.
+        InvalidContext: an id is empty, a placeholder or malformed; the depth is over 10; the deadline has no zone; the
+            metadata has something that may change.
     """
 
     user_id: str

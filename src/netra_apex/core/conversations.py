@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
+from netra_apex.core.messages import ModelMessage
 from netra_apex.errors import Invalid
 
 IfBusy = Literal["enqueue", "reject"]
@@ -59,6 +60,14 @@ class Accepted:
     message_id: str
     status: str
     repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An accepted post with what was said in its thread before it, as that stood in the same moment."""
+
+    accepted: Accepted
+    history: tuple[ModelMessage, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

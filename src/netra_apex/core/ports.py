@@ -9,7 +9,7 @@ from typing import Protocol
 
 from netra_apex.core.accounts import Session, User
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Accepted, Message, Page, Post, Thread
+from netra_apex.core.conversations import Accepted, Admitted, Message, Page, Post, Thread
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.messages import ModelMessage, ModelRequest, Reply
 from netra_apex.core.runs import Run, RunStatus, RunStream
@@ -37,8 +37,9 @@ class Emitter(Protocol):
     def emit(self, *events: DurableEvent) -> Awaitable[None]:
         """Stores the events in one transaction, then tells them. The order of calls is the order of `seq`.
 
-        The events are admitted at once, in the call; awaiting the answer waits until they are on disk. Who does not
-        need to know may leave it: a failure to store is raised by the run's next `emit`, and ends the run.
+        The events are admitted at once, in the call; awaiting the answer waits until they are on disk, and a cancel
+        of who awaits does not undo the storing. Who does not need to know may leave it: a failure to store is raised
+        by the run's next `emit`, and ends the run.
 
         Raises:
             IllegalTransition: the stream may not tell this now (G3, G4); nothing was stored.
@@ -192,8 +193,11 @@ class Runs(Protocol):
     and keeps its order.
     """
 
-    def accept(self, user_id: str, post: Post, *, agent: str, thread_id: str, run_id: str) -> Awaitable[Accepted]:
+    def accept(self, context: UserExecutionContext, post: Post, *, agent: str) -> Awaitable[Admitted]:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
+
+        The context's thread is the post's, or the one that its new thread is to be. What was said in the
+        thread before comes along.
 
         Raises: NotFound, Busy, IdempotencyConflict: nothing was written.
         """
@@ -203,7 +207,7 @@ class Runs(Protocol):
         """The answer that the post's idempotency key had. Raises: IdempotencyConflict: for other content."""
         ...
 
-    async def begin(self, context: UserExecutionContext, agent: str, task: str, limit: int) -> tuple[ModelMessage, ...]:
+    async def begin(self, context: UserExecutionContext, agent: str, task: str) -> tuple[ModelMessage, ...]:
         """Makes sure that the run exists, and returns what was said in its thread before it, oldest first.
 
         Raises: NotFound: the context names a thread that is not the user's.
@@ -213,8 +217,12 @@ class Runs(Protocol):
     def append(self, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]) -> Awaitable[None]:
         """Stores stamped events with their JSON, and what follows from them (status, messages), in one transaction.
 
-        Done once it is on disk (G1).
+        Done once it is on disk (G1), which may take some milliseconds unless somebody calls `hurry`.
         """
+        ...
+
+    def hurry(self) -> None:
+        """What was appended goes to the disk now: somebody waits for it."""
         ...
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.context import UserExecutionContext
@@ -61,8 +62,9 @@ class Admission:
         if not allows(permissions, requires):
             raise Forbidden(f"agent {agent} needs the permission {requires}")
         # In a task of the process: a client that goes away in this moment must not leave a run that nobody starts.
-        accepting = self._accept(user_id, permissions, post, agent, on_accepted)
-        return await asyncio.shield(self._group.create_task(accepting))
+        accepted: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._group.create_task(_settle(accepted, self._accept(user_id, permissions, post, agent, on_accepted)))
+        return await asyncio.shield(accepted)
 
     async def cancel(self, user_id: str, run_id: str, *, wait: bool = True) -> Run:
         """Cancels a run of this user, and answers how it stands; one that has ended stays as it is.
@@ -115,15 +117,23 @@ class Admission:
             on_accepted(repeated)
             return repeated
         try:
-            accepted = await self._runs.accept(
-                user_id, stored, agent=agent, thread_id=context.thread_id, run_id=context.run_id
-            )
+            admitted = await self._runs.accept(context, stored, agent=agent)
         except BaseException:
             self._runner.leave(place)
             raise
+        accepted = admitted.accepted
         if accepted.repeated:
             self._runner.leave(place)
         on_accepted(accepted)
-        if accepted.repeated or not self._runner.start(Order(context, agent, content)):
+        if accepted.repeated or not self._runner.start(Order(context, agent, content, admitted.history)):
             return accepted
         return replace(accepted, status=RunStatus.RUNNING)
+
+
+async def _settle(future: "asyncio.Future[Accepted]", accepting: Coroutine[Any, Any, Accepted]) -> None:
+    """Hands what came of it to who asked: a refusal is theirs, and must not end the group that every run is in."""
+    try:
+        future.set_result(await accepting)
+    except Exception as error:  # noqa: BLE001 - handed on unchanged
+        future.set_exception(error)
+        future.exception()  # who asked may have gone, and then nobody else does

@@ -22,7 +22,7 @@ from netra_apex.core.events import (
     Ending,
     ToolCompleted,
 )
-from netra_apex.core.messages import UserMessage, answered
+from netra_apex.core.messages import ModelMessage, UserMessage, answered
 from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Model, RunEmitter, Runs, Voice
 from netra_apex.core.runs import Result
@@ -69,8 +69,11 @@ class UserExecutionEngine:
         self._stop: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._used = False
 
-    async def run(self, agent: str, task: str) -> Result:
+    async def run(self, agent: str, task: str, *, history: tuple[ModelMessage, ...] | None = None) -> Result:
         """Runs the agent on the task, to the end, and tells how it ended. A failure is a result, not an exception.
+
+        `history` is what was said in the thread before, for a run that was accepted with it; left out, it is looked
+        up, and a run that does not exist yet is made.
 
         Raises:
             NotFound: there is no such agent, or the context's thread is not the user's. Nothing was told.
@@ -84,7 +87,8 @@ class UserExecutionEngine:
         instance = self._agent_factory(agent)
         if not allows(self.context.permissions, instance.requires):
             raise Forbidden(f"agent {agent} needs the permission {instance.requires}")
-        history = await self._parts.runs.begin(self.context, agent, task, self._parts.settings.history_messages)
+        if history is None:
+            history = await self._parts.runs.begin(self.context, agent, task)
         began = time.perf_counter()
         voice = self._emitter.voice(agent)
         # Not awaited: text is not shown before what was told before it is stored, so the model may be asked meanwhile.
@@ -105,7 +109,7 @@ class UserExecutionEngine:
         if not self._stop.done():
             self._stop.set_result(ending)
 
-    def _lend(self, instance: BaseAgent, voice: Voice, history: tuple[Any, ...], task: str) -> Lent:
+    def _lend(self, instance: BaseAgent, voice: Voice, history: tuple[ModelMessage, ...], task: str) -> Lent:
         settings = self._parts.settings
         lent = Lent(
             voice=voice,
@@ -143,7 +147,7 @@ class UserExecutionEngine:
             # The program that runs the engine was cancelled: the run ends, and then so does the program.
             self.cancel("system")
             await self._let_go(running, lent)
-            await asyncio.shield(asyncio.ensure_future(self._end(lent, self._stop.result())))
+            await self._end(lent, self._stop.result())
             raise
         return self._outcome(running, lent, began)
 
@@ -179,7 +183,7 @@ class UserExecutionEngine:
         lent.closed = True
         last = closing(self._emitter.stream.open_calls.values(), "cancelled", "the run ended")
         self._emitter.keep(answered(lent.transcript))
-        await asyncio.shield(asyncio.ensure_future(lent.voice.emit(*last, ending)))
+        await lent.voice.emit(*last, ending)
         match ending:
             case AgentCompleted(output=output):
                 return Result(ok=True, output=output)

@@ -5,6 +5,7 @@ process: the port speaks of orders and run ids, never of tasks.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,7 @@ import structlog
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentCancelled, AgentFailed, Ending, RunQueued
+from netra_apex.core.messages import ModelMessage
 from netra_apex.core.ports import RunEmitter
 from netra_apex.engine.engine import UserExecutionEngine
 from netra_apex.engine.factory import EngineLease, ExecutionEngineFactory
@@ -24,11 +26,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An accepted run, to be carried out."""
+    """An accepted run, to be carried out. `history` is what was said in its thread when it was accepted."""
 
     context: UserExecutionContext
     agent: str
     task: str
+    history: tuple[ModelMessage, ...]
 
     @property
     def place(self) -> Place:
@@ -65,6 +68,7 @@ class _Live:
     lease: EngineLease
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     engine: UserExecutionEngine | None = None
+    waited: bool = False
     halted: Ending | None = None
 
 
@@ -117,7 +121,8 @@ class LocalRunner:
         self._live[order.context.run_id] = run
         reason = self._reasons.pop(order.context.run_id, None)
         self._start_next()
-        if not run.lease.taken:
+        run.waited = not run.lease.taken
+        if run.waited:
             emitter.voice(order.agent).emit(RunQueued(reason=reason or "other runs are before it"))
         return run.lease.taken
 
@@ -137,15 +142,17 @@ class LocalRunner:
         for run in list(self._live.values()):
             if not run.lease.taken:
                 self._halt(run, failed)
-        waits = [self._group.create_task(run.ended.wait()) for run in self._live.values()]
-        if not waits:
-            return
-        _, late = await asyncio.wait(waits, timeout=seconds)
-        if late:
-            for run in list(self._live.values()):
-                if run.engine is not None:
-                    run.engine.interrupt()
-            await asyncio.wait(late)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._all_ended()
+        for run in list(self._live.values()):
+            if run.engine is not None:
+                run.engine.interrupt()
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        while self._live:
+            await next(iter(self._live.values())).ended.wait()
 
     def _halt(self, run: _Live, ending: AgentCancelled | AgentFailed) -> None:
         if run.halted is not None:
@@ -173,7 +180,8 @@ class LocalRunner:
                 run.engine = engine
                 if isinstance(run.halted, AgentCancelled):
                     engine.cancel(run.halted.by)
-                await engine.run(order.agent, order.task)
+                # One that waited asks again: the runs that it waited for have said something meanwhile.
+                await engine.run(order.agent, order.task, history=None if run.waited else order.history)
         except Exception as error:
             # The run's boundary: whatever went wrong, the run must end (G3), and the other runs go on.
             log.exception("run broke", run_id=order.context.run_id)

@@ -7,6 +7,7 @@ figures are in the performance notes), and the token path is what a multi-user s
 import asyncio
 import io
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
@@ -183,7 +184,7 @@ class OpenAIModel:
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=60),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=self._silence),
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
             )
         return self._opened
 
@@ -216,8 +217,20 @@ class OpenAIModel:
         raise failure
 
     async def _stream(self, body: bytes, answer: Answer) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._silence) as limit:
+            await self._read(body, answer, lambda: limit.reschedule(loop.time() + self._silence))
+
+    async def _read(self, body: bytes, answer: Answer, put_off: Callable[[], None]) -> None:
+        """Asks and reads. `put_off` moves the end of patience; it is called now and then, and not at every token.
+
+        aiohttp's own `sock_read` moves a timer at each read of the socket, which was 3 % of a run's CPU.
+        """
+        clock = asyncio.get_running_loop().time
         data = body if len(body) < STREAMED_BODY else io.BytesIO(body)
         response = await self._session().post(self._completions, data=data, allow_redirects=False)
+        put_off()
+        next_time = clock() + self._silence / 16
         try:
             if response.status != 200:
                 raise self._refused(response, await _some(response, ERROR_BYTES))
@@ -231,6 +244,9 @@ class OpenAIModel:
                     answer.end()
                     return
                 answer.feed(data)
+                if clock() > next_time:
+                    put_off()
+                    next_time = clock() + self._silence / 16
             if not content.is_eof():
                 await _drain(content)
         finally:

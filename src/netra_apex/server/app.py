@@ -7,7 +7,6 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from netra_apex.agents import AgentRegistry
@@ -54,7 +53,7 @@ def create_app(registry: AgentRegistry, settings: Settings | None = None, *, mod
     async def services_of(_: Scope) -> Services:
         return await lifecycle.services()
 
-    app.router.routes.append(WebSocketRoute("/ws", endpoint=WebSocketDoor(services_of)))
+    app.state.door = WebSocketDoor(services_of)
     problems.install(app)
     # The last added is the outermost: an internal problem has the headers, and its origin may read it.
     app.add_middleware(problems.InternalProblems)
@@ -78,7 +77,11 @@ class _Application(FastAPI):
         Not by the server's own root path, which expects that the proxy has cut the path off: routing takes both kinds.
         """
         scope["root_path"] = scope.get("root_path") or self.state.root_path
-        await super().__call__(scope, receive, send)
+        if scope["type"] == "websocket" and scope["path"].removeprefix(scope["root_path"]) == "/ws":
+            # Past routing and its middleware, which would stand in the way of every frame that is sent.
+            await self.state.door(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""

@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import structlog
+
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.ports import Model
 from netra_apex.runtime import Runtime
@@ -16,6 +18,8 @@ from netra_apex.server.services import Services
 from netra_apex.server.sessions import Lifetimes, Sessions
 from netra_apex.server.tokens import AccessTokens
 from netra_apex.settings import Settings
+
+log = structlog.get_logger("netra_apex.server")
 
 
 class Lifecycle:
@@ -41,6 +45,7 @@ class Lifecycle:
             HomeInUse, StoreError, ConfigurationError: they cannot start; the next call tries again.
         """
         if self._task is None or self._task.done():
+            self._log_unforeseen_end()
             # No await between the question and the answer, so two first requests start one runtime.
             self._ready = asyncio.get_running_loop().create_future()
             self._over = asyncio.Event()
@@ -61,6 +66,11 @@ class Lifecycle:
         if not self._task.cancelled():
             self._task.result()
 
+    @property
+    def answers_offline(self) -> bool:
+        """Whether the built-in demo model answers, because no other is set."""
+        return self._model is None and self.settings.model is None
+
     @asynccontextmanager
     async def lifespan(self, _: object) -> AsyncGenerator[None]:
         """For the application: runs while it serves."""
@@ -69,6 +79,14 @@ class Lifecycle:
             yield
         finally:
             await self.stop()
+
+    def _log_unforeseen_end(self) -> None:
+        # A runtime that had started and then broke: the next request starts it anew, as a supervisor would the
+        # process, but nobody should have to guess why. (One that could not start has told those who asked.)
+        if self._task is None or self._task.cancelled() or not self._ready.done():
+            return
+        if (error := self._task.exception()) is not None:
+            log.error("the runtime ended by itself", exc_info=error)
 
     async def _hold(self, ready: "asyncio.Future[Services]", over: asyncio.Event) -> None:
         async with Runtime(self._registry, self.settings, model=self._model) as runtime:

@@ -31,11 +31,6 @@ def verify(password_hash: str, password: str) -> bool:
         return False
 
 
-def needs_rehash(password_hash: str) -> bool:
-    """Whether the hash was made with other parameters than today's."""
-    return _hasher.check_needs_rehash(password_hash)
-
-
 class Passwords:
     """Hashing off the loop, two at once, the others in turn."""
 

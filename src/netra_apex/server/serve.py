@@ -10,10 +10,11 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from netra_apex import logs
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.ports import Model
 from netra_apex.errors import ConfigurationError, StoreError
-from netra_apex.server import heartbeat, logs
+from netra_apex.server import heartbeat
 from netra_apex.server.app import create_app
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.setup import new_setup_token
@@ -99,7 +100,7 @@ class DrainingServer(uvicorn.Server):
         token = await new_setup_token(services.runtime.stores.accounts)
         here = f"http://{_in_url(settings.host)}:{port}"
         lines = [f"Netra Apex is at {here}"]
-        if settings.model is None:
+        if self._lifecycle.answers_offline:
             lines.append(f"Model: {model}, the offline demo; set NETRA_MODEL to use another")
         else:
             lines.append(f"Model: {model}")

@@ -200,6 +200,9 @@ class _Visit:
         except QueueFull as error:
             raise Closed(Close.TOO_MANY, str(error)) from error
         try:
+            # Again, now that a logout finds this socket: one that came a moment ago did not.
+            if not await self._authenticator.still_valid(self._principal):
+                raise Closed(Close.UNAUTHENTICATED, "the login has ended")
             self._expire_with(self._principal)
             await self._socket.tell(self._hello())
             await self._serve()

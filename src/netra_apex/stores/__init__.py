@@ -40,6 +40,7 @@ async def open_stores(settings: Settings, *, executing: bool = False) -> AsyncGe
             stack.callback(ExecutorLock(path).release)
         database = Database(path)
         try:
-            yield Stores(database, SQLiteAccounts(database), SQLiteConversations(database), SQLiteRuns(database))
+            runs = SQLiteRuns(database, settings.history_messages)
+            yield Stores(database, SQLiteAccounts(database), SQLiteConversations(database), runs)
         finally:
             await database.close()

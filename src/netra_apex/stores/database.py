@@ -21,6 +21,7 @@ from netra_apex.stores.statements import migrations
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 
+LINGER_SECONDS = 0.003
 BUSY_MS = 5_000  # how long a write of another process (a command beside the server) is waited for
 _Pending = tuple[Job[Any], "asyncio.Future[Any]"]
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
@@ -99,6 +100,9 @@ class Database:
         self._loop = asyncio.get_running_loop()
         self._pending: list[_Pending] = []
         self._writing = False
+        self._urgent = False
+        self._due: asyncio.Handle | None = None
+        self._closed = False
         self._handed: queue.SimpleQueue[list[_Pending] | None] = queue.SimpleQueue()
         self._asked: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._writer = connect(path)
@@ -113,22 +117,40 @@ class Database:
         for thread in self._threads:
             thread.start()
 
-    def write(self, job: Job[T]) -> "asyncio.Future[T]":
+    def write(self, job: Job[T], *, linger: bool = False) -> "asyncio.Future[T]":
         """Runs `job` in a write transaction; done once it is on disk. Jobs keep the order in which they were asked.
+
+        With `linger` it waits up to 3 ms for others to share its transaction, unless somebody is in a `hurry`.
 
         A job that raises `Refused` must not have written anything. Any other error undoes what this job wrote, and
         only that; so a job may be run a second time, and does nothing but talk to its connection.
+
+        Raises:
+            StoreError: the database is closed; from the answer: it refused.
         """
+        self._check_open()
         future: asyncio.Future[T] = self._loop.create_future()
         self._pending.append((job, future))
-        if not self._writing:
-            self._writing = True
-            # At the end of this turn of the loop: all that is asked for in one moment becomes one transaction.
-            self._loop.call_soon(self._hand_over)
+        if not linger:
+            self.hurry()
+        elif self._due is None and not self._writing:
+            self._due = self._loop.call_later(LINGER_SECONDS, self._hand_over)
         return future
+
+    def hurry(self) -> None:
+        """Somebody waits: what has been asked for goes to the disk at the end of this turn of the loop."""
+        if self._urgent:
+            return
+        self._urgent = True
+        if self._writing:
+            return
+        if self._due is not None:
+            self._due.cancel()
+        self._due = self._loop.call_soon(self._hand_over)
 
     def read(self, job: Job[T]) -> "asyncio.Future[T]":
         """Runs `job` on the reading connection, which sees what has been committed."""
+        self._check_open()
         future: asyncio.Future[T] = self._loop.create_future()
         self._asked.put((job, future))
         return future
@@ -142,8 +164,8 @@ class Database:
 
     async def close(self) -> None:
         """Ends both threads, after what was asked for has been done."""
-        while self._writing:
-            await asyncio.wait([self.write(lambda _: None)])
+        await self.write(lambda _: None)
+        self._closed = True
         self._handed.put(None)
         self._asked.put(None)
         for thread in self._threads:
@@ -151,16 +173,28 @@ class Database:
         self._reader.close()
         self._writer.close()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the database is closed")
+
     def _hand_over(self) -> None:
-        if not self._pending:
-            self._writing = False
-            return
-        batch, self._pending = self._pending, []
-        self._handed.put(batch)
+        self._due = None
+        self._urgent = False
+        if self._pending:
+            self._writing = True
+            batch, self._pending = self._pending, []
+            self._handed.put(batch)
+
+    def _handed_back(self) -> None:
+        self._writing = False
+        if self._urgent:
+            self._hand_over()
+        elif self._pending:
+            self._due = self._loop.call_later(LINGER_SECONDS, self._hand_over)
 
     def _write_forever(self) -> None:
         while (batch := self._handed.get()) is not None:
-            self._deliver(self._commit(batch), then=self._hand_over)
+            self._deliver(self._commit(batch), then=self._handed_back)
 
     def _read_forever(self) -> None:
         while (asked := self._asked.get()) is not None:
@@ -194,6 +228,8 @@ class Database:
 
     def _deliver(self, outcomes: list[_Outcome], then: Callable[[], None] | None = None) -> None:
         def on_loop() -> None:
+            if then is not None:
+                then()
             for future, result, error in outcomes:
                 if future.cancelled():
                     continue
@@ -201,8 +237,6 @@ class Database:
                     future.set_exception(_domain(error))
                 else:
                     future.set_result(result)
-            if then is not None:
-                then()
 
         with contextlib.suppress(RuntimeError):  # the loop was closed under us: nobody waits any more
             self._loop.call_soon_threadsafe(on_loop)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Accepted, Post
+from netra_apex.core.conversations import Accepted, Admitted, Post
 from netra_apex.core.events import (
     AgentCancelled,
     AgentCompleted,
@@ -37,23 +37,25 @@ _STATUS = {
 
 
 class SQLiteRuns:
-    """See `core.ports.Runs`, which this is."""
+    """See `core.ports.Runs`, which this is. `history_messages` bounds what a run is told of its thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, history_messages: int) -> None:
         self._database = database
+        self._limit = history_messages
 
-    def accept(self, user_id: str, post: Post, *, agent: str, thread_id: str, run_id: str) -> Awaitable[Accepted]:
+    def accept(self, context: UserExecutionContext, post: Post, *, agent: str) -> Awaitable[Admitted]:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
 
-        `thread_id` is the post's, or the one that its new thread is to have.
+        The context's thread is the post's, or the one that its new thread is to be. What was said in the thread
+        before comes along: a run that starts at once need not ask again.
 
         Raises:
             NotFound, Busy, IdempotencyConflict: nothing was written.
         """
         values: dict[str, Any] = {
-            "user_id": user_id,
-            "thread_id": thread_id,
-            "run_id": run_id,
+            "user_id": context.user_id,
+            "thread_id": context.thread_id,
+            "run_id": context.run_id,
             "message_id": new_id("msg"),
             "agent": agent,
             "content": post.content,
@@ -61,6 +63,7 @@ class SQLiteRuns:
             "scope": post.thread_id or "",
             "key": post.idempotency_key,
             "digest": _digest(post),
+            "limit": self._limit,
             "now": now_ms(),
         }
         return self._database.write(lambda connection: _accept(connection, post, values))
@@ -79,15 +82,17 @@ class SQLiteRuns:
         }
         return await self._database.read(lambda connection: _repeated(connection, post, values))
 
-    async def begin(self, context: UserExecutionContext, agent: str, task: str, limit: int) -> tuple[ModelMessage, ...]:
+    async def begin(self, context: UserExecutionContext, agent: str, task: str) -> tuple[ModelMessage, ...]:
         """Makes sure that the run exists, and returns what was said in its thread before it, oldest first.
 
-        At most `limit` messages, and never a call without its answer.
+        Never a call without its answer.
 
         Raises:
             NotFound: the context names a thread that is not the user's.
         """
-        values = {"user_id": context.user_id, "thread_id": context.thread_id, "run_id": context.run_id, "limit": limit}
+        values = {"user_id": context.user_id, "thread_id": context.thread_id, "run_id": context.run_id} | {
+            "limit": self._limit
+        }
         rows = await self._database.read(lambda connection: _said_before(connection, values))
         if rows is None:
             new = values | {
@@ -98,7 +103,7 @@ class SQLiteRuns:
                 "now": now_ms(),
             }
             rows = await self._database.write(lambda connection: _open(connection, new))
-        return _history(rows, limit)
+        return _history(rows, self._limit)
 
     def append(self, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]) -> Awaitable[None]:
         """Stores stamped events with their JSON, and what follows from them, in one transaction.
@@ -106,7 +111,7 @@ class SQLiteRuns:
         Raises:
             StoreError: nothing of it was stored.
         """
-        return self._database.write(lambda connection: _append(connection, context, events))
+        return self._database.write(lambda connection: _append(connection, context, events), linger=True)
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:
         """What later runs of the thread tell the model that this run said, calls and their answers included."""
@@ -119,7 +124,11 @@ class SQLiteRuns:
         def job(connection: sqlite3.Connection) -> None:
             connection.execute(SQL["keep_transcript"], values)
 
-        return self._database.write(job)
+        return self._database.write(job, linger=True)
+
+    def hurry(self) -> None:
+        """What was appended goes to the disk now: somebody waits for it."""
+        self._database.hurry()
 
     async def run(self, user_id: str, run_id: str) -> Run | None:
         """The run, or None where the user has no such."""
@@ -174,11 +183,11 @@ def _digest(post: Post) -> str:
     return hashlib.sha256(said).hexdigest()
 
 
-def _accept(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> Accepted:
+def _accept(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> Admitted:
     # Refusals come first: a job that refuses has written nothing.
     repeated = _repeated(connection, post, values)
     if repeated is not None:
-        return repeated
+        return Admitted(repeated)
     position = 1
     if post.thread_id is not None:
         position = _in_thread(connection, post, values)
@@ -189,9 +198,10 @@ def _accept(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) 
     connection.execute(SQL["add_message"], row)
     if post.idempotency_key is not None:
         connection.execute(SQL["remember_key"], values)
-    return Accepted(
+    accepted = Accepted(
         thread_id=values["thread_id"], run_id=values["run_id"], message_id=values["message_id"], status="queued"
     )
+    return Admitted(accepted, _history(_said_before(connection, values) or [], values["limit"]))
 
 
 def _repeated(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> Accepted | None:

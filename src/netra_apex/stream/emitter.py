@@ -1,7 +1,7 @@
 """`UserWebSocketEmitter`: the only writer of a run's events. It redacts, stamps, stores, and then tells."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from netra_apex.core.events import (
     is_terminal,
 )
 from netra_apex.core.ids import new_id
-from netra_apex.core.messages import AssistantMessage, ModelMessage
+from netra_apex.core.messages import AssistantMessage, ModelMessage, ToolMessage
 from netra_apex.core.ports import Runs
 from netra_apex.core.redaction import RedactingStream, Redactor
 from netra_apex.core.runs import RunStream
@@ -93,7 +93,7 @@ class UserWebSocketEmitter:
             self._closed = self._closed or is_terminal(whole)
         stored = asyncio.ensure_future(self._runs.append(self.context, stamped))
         stored.add_done_callback(lambda done: self._tell(done, stamped))
-        return stored
+        return _Stored(stored, self._runs.hurry)
 
     def text(self, kind: EventKind, voice: "AgentVoice") -> LiveText:
         """A text that is about to be written, shown after everything that was told before it."""
@@ -135,6 +135,20 @@ class UserWebSocketEmitter:
         self.feed.publish([(event.seq, body) for event, body in events], ended=ended)
         if ended:
             self._hub.close(self.feed)
+
+
+class _Stored:
+    """What `emit` answers: awaiting it waits for the disk, and who is cancelled meanwhile does not undo the storing."""
+
+    __slots__ = ("_done", "_hurry")
+
+    def __init__(self, done: "asyncio.Future[None]", hurry: Callable[[], None]) -> None:
+        self._done = done
+        self._hurry = hurry
+
+    def __await__(self) -> Generator[Any, None, None]:
+        self._hurry()
+        return asyncio.shield(self._done).__await__()
 
 
 class AgentVoice:
@@ -247,8 +261,10 @@ def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
 
 def _redacted_message(message: ModelMessage, redactor: Redactor) -> ModelMessage:
     if isinstance(message, AssistantMessage) and message.tool_calls:
-        calls = tuple(replace(call, arguments=redactor.text(call.arguments)) for call in message.tool_calls)
+        calls = tuple(replace(call, arguments=redactor.json(call.arguments)) for call in message.tool_calls)
         return AssistantMessage(redactor.text(message.content), calls)
+    if isinstance(message, ToolMessage):
+        return ToolMessage(message.call_id, redactor.json(message.content))
     return replace(message, content=redactor.text(message.content))
 
 

@@ -183,8 +183,7 @@ class ToolDispatcher(ToolCalls):
         open_calls = [call for call in calls if call.outcome is None]
         try:
             # On disk before the function runs: after a crash nobody may find an effect without its call (G1).
-            # Shielded, as what is stored may be shared with others, and a cancel of this call is not theirs.
-            await asyncio.shield(stored)
+            await stored
             await self._run_all(open_calls)
         except BaseException:
             # Told here and not in each call's own task: a task that is cancelled before it begins never gets there.

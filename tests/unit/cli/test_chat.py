@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import re
+import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -89,6 +90,20 @@ def test_a_wrong_password_is_a_sentence_and_1(tmp_path: Path) -> None:
     done = asyncio.run(main())
     assert (done.code, done.out) == (1, "")
     assert done.err == "the name or the password is wrong (unauthenticated)\n"
+
+
+def test_what_is_not_text_on_stdin_is_a_sentence_and_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [NETRA, "chat", "--user", "ada", "--password-stdin"],
+        input=b"\xff\xfe\n",
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment(tmp_path / "home", PYTHONIOENCODING="utf-8:strict"),
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"is not utf-8 text" in done.stderr
 
 
 class Screen:

@@ -1,6 +1,7 @@
 """Finding the application that `netra serve` was given, and telling what is wrong with it."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,14 @@ registry = AgentRegistry([Greeter], default="greeter")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
     (tmp_path / "sibling.py").write_text("GREETING = 'hello'\n")
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("source", ["my_app.py", "./my_app.py", "my_app.py:registry", "my_app:registry", "my_app"])
@@ -53,6 +56,7 @@ def test_without_an_application_the_demo_team_is_served() -> None:
         ("none.py", None, "there is no file none.py"),
         ("no_module:registry", None, "there is no module 'no_module'"),
         ("no.module", None, "there is no module 'no.module'"),
+        (":registry", None, "':registry' names no application"),
         ("plain.py", "x = 1", "plain.py has no registry: write registry = AgentRegistry"),
         ("plain.py:other", "x = 1", "plain.py has no other"),
         ("plain.py", "registry = 1", "registry of plain.py is int, not an AgentRegistry"),
@@ -93,6 +97,12 @@ def test_whatever_the_file_raises_is_told_with_its_line(text: str, said: str, fo
         load_registry("broken.py")
     assert said in str(broken.value)
     assert 'broken.py", line' in str(broken.value)
+
+
+def test_a_module_that_imports_what_is_missing_is_there_and_broken(folder: Path) -> None:
+    (folder / "needs.py").write_text("import missing_package\n")
+    with pytest.raises(ApplicationBroken, match="No module named 'missing_package'"):
+        load_registry("needs:registry")
 
 
 def test_serve_ends_with_2_and_the_sentence(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def with_runs(tmp_path: Path) -> tuple[Path, list[str]]:
             for ending in endings:
                 context = UserExecutionContext.new("ada")
                 contexts.append(context)
-                await stores.runs.begin(context, "greeter", "a secret question", 10)
+                await stores.runs.begin(context, "greeter", "a secret question")
                 told: list[DurableEvent] = [
                     AgentStarted(task="a secret question"),
                     AgentThinking(text="hm", step=1),

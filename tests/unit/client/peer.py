@@ -111,6 +111,9 @@ class Peer:
         self.refuse: dict[str, Any] | None = None
         self.drop_messages = 0
         self.close_at_greeting: list[int] = []
+        self.answer_upgrade: list[web.Response] = []
+        self.answer_refresh: list[web.Response] = []
+        self.first_frames: list[str | bytes] = []
         self.logins = self.refreshes = self.sockets = 0
         self.frames: list[dict[str, Any]] = []
         self.runs: dict[str, Stage] = {}
@@ -153,6 +156,8 @@ class Peer:
         return self.issue(body["username"])
 
     async def refresh(self, request: web.Request) -> web.Response:
+        if self.answer_refresh:
+            return self.answer_refresh.pop(0)
         if not self.refresh_allowed or "netra_refresh" not in request.cookies:
             return problem(401, "unauthenticated", "the login has ended")
         self.refreshes += 1
@@ -208,7 +213,9 @@ class Peer:
         self.runs[request.match_info["run_id"]].cancelled.set()
         return web.json_response({"ok": True})
 
-    async def ws(self, request: web.Request) -> web.WebSocketResponse:
+    async def ws(self, request: web.Request) -> web.StreamResponse:
+        if self.answer_upgrade:
+            return self.answer_upgrade.pop(0)
         socket = web.WebSocketResponse(protocols=("netra.v1",), heartbeat=25)
         await socket.prepare(request)
         self.transports[socket] = request.transport
@@ -219,6 +226,8 @@ class Peer:
         if not self.allowed(request):
             await socket.close(code=4401)
             return socket
+        for frame in self.first_frames:
+            await (socket.send_bytes(frame) if isinstance(frame, bytes) else socket.send_str(frame))
         if self.greets:
             await socket.send_json(
                 {
@@ -317,6 +326,6 @@ class Peer:
             await self._news.wait()
 
 
-def problem(status: int, code: str, detail: str) -> web.Response:
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
     body = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code}
-    return web.json_response(body, status=status, content_type="application/problem+json")
+    return web.json_response(body, status=status, content_type="application/problem+json", headers=headers)

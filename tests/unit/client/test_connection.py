@@ -1,27 +1,20 @@
-"""The client against a real socket: what it does when the line, the login or the server fails."""
+"""A run over a line that may be lost, as if it were not."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.unit.client.peer import PASSWORD, USAGE, Peer, Script, Stage, golden
+from tests.unit.client.peer import USAGE, Peer, Stage, golden
+from tests.unit.client.playing import collect, play, seqs, text
 
 from netra_apex.client import (
     Client,
-    ClientError,
     Connection,
-    ConnectionLost,
     ConnectionOver,
-    ConnectionRefused,
-    Frame,
-    LiveRun,
     Reconnected,
     Reconnecting,
     RequestRefused,
-    ServerUnreachable,
     StreamBroken,
-    UnreadableFrame,
 )
 from netra_apex.client.live import Notice
 from netra_apex.core.events import (
@@ -32,35 +25,6 @@ from netra_apex.core.events import (
     PassingFrame,
     is_terminal,
 )
-from netra_apex.errors import ConfigurationError
-
-Play = Callable[[Peer, Client, Connection], Awaitable[None]]
-
-
-def play(test: Play, script: Script = golden, *, peer: Peer | None = None, **options: Any) -> Peer:
-    """Runs a test with a peer, a client that is logged in, and a connection; at most 20 s."""
-    server = peer or Peer(script)
-
-    async def main() -> None:
-        async with asyncio.timeout(20), server.serving(), Client(server.url, timeout=5) as client:
-            await client.login("ada", PASSWORD)
-            async with client.connect(**{"patience": 10, **options}) as connection:
-                await test(server, client, connection)
-
-    asyncio.run(main())
-    return server
-
-
-async def collect(run: LiveRun) -> list[Frame]:
-    return [frame async for frame in run]
-
-
-def seqs(frames: list[Frame]) -> list[int]:
-    return [frame.seq for frame in frames if not isinstance(frame, PassingFrame | Notice)]
-
-
-def text(frames: list[Frame]) -> str:
-    return "".join(frame.text for frame in frames if isinstance(frame, MessageDelta))
 
 
 def test_a_message_becomes_a_run_whose_events_arrive_in_order_and_equal_the_log() -> None:
@@ -248,21 +212,6 @@ def test_what_follows_an_ending_is_told_to_one_who_waits_for_quiet() -> None:
     play(test, script)
 
 
-def test_a_refused_message_raises_the_servers_code_and_sentence_and_the_connection_lives_on() -> None:
-    async def test(peer: Peer, client: Client, connection: Connection) -> None:
-        peer.refuse = {"code": "queue_full", "message": "20 runs wait already"}
-        for ask in (connection.send("hi"), connection.cancel("run_1")):
-            with pytest.raises(RequestRefused, match="20 runs wait already") as refused:
-                await ask
-            assert (refused.value.code, refused.value.status) == ("queue_full", None)
-        with pytest.raises(RequestRefused, match="20 runs"):
-            await collect(await connection.follow("run_1"))
-        peer.refuse = None
-        assert seqs(await collect(await connection.send("hi"))) == [1, 2, 3, 4, 5, 6]
-
-    play(test)
-
-
 def test_a_message_that_a_draining_server_refuses_waits_for_the_next_socket() -> None:
     async def test(peer: Peer, client: Client, connection: Connection) -> None:
         peer.refuse = {"code": "draining", "message": "the server stops"}
@@ -274,131 +223,6 @@ def test_a_message_that_a_draining_server_refuses_waits_for_the_next_socket() ->
         assert seqs(await collect(await asking)) == [1, 2, 3, 4, 5, 6]
 
     play(test)
-
-
-def test_a_message_that_is_never_answered_ends_in_a_typed_error() -> None:
-    async def test(peer: Peer, client: Client, connection: Connection) -> None:
-        peer.answers_messages = False
-        with pytest.raises(ServerUnreachable, match="no answer to user_message within"):
-            await connection.send("hi")
-
-    async def main() -> None:
-        async with asyncio.timeout(20), Peer().serving() as peer, Client(peer.url, timeout=0.2) as client:
-            await client.login("ada", PASSWORD)
-            async with client.connect(patience=0.1) as connection:
-                await test(peer, client, connection)
-
-    asyncio.run(main())
-
-
-def test_the_token_is_renewed_on_the_open_socket_before_it_expires() -> None:
-    peer = Peer()
-    peer.expires_in = 0.4
-
-    async def test(peer: Peer, client: Client, connection: Connection) -> None:
-        await peer.until(lambda: peer.refreshes >= 2)
-        assert seqs(await collect(await connection.send("hi"))) == [1, 2, 3, 4, 5, 6]
-        assert peer.sockets == 1
-        told = [frame["token"] for frame in peer.frames if frame["type"] == "authenticate"]
-        assert told[:2] == ["token-2", "token-3"]
-
-    play(test, peer=peer)
-
-
-def test_a_socket_that_the_server_no_longer_trusts_comes_back_with_a_renewed_token() -> None:
-    async def script(stage: Stage) -> None:
-        await stage.tell("agent_started", task="t")
-        stage.peer.tokens.clear()
-        await stage.cut(4401)
-        await stage.back()
-        await stage.tell("agent_cancelled", by="ada")
-
-    async def test(peer: Peer, client: Client, connection: Connection) -> None:
-        assert seqs(await collect(await connection.send("hi"))) == [1, 2]
-        assert peer.refreshes == 1
-
-    play(test, script)
-
-
-def test_a_login_that_has_ended_is_told_to_everybody_who_waits() -> None:
-    async def script(stage: Stage) -> None:
-        await stage.tell("agent_started", task="t")
-        stage.peer.refresh_allowed = False
-        stage.peer.tokens.clear()
-        await stage.cut(4401)
-
-    async def test(_: Peer, client: Client, connection: Connection) -> None:
-        run = await connection.send("hi")
-        with pytest.raises(RequestRefused, match="the login has ended") as ended:
-            await collect(run)
-        assert ended.value.code == "unauthenticated"
-        with pytest.raises(RequestRefused):
-            await connection.send("hi")
-        with pytest.raises(RequestRefused):
-            await client.agents()
-
-    play(test, script)
-
-
-def test_a_token_that_is_refused_twice_ends_the_connection() -> None:
-    peer = Peer()
-    peer.close_at_greeting = [4401, 4401]
-
-    async def test(*_: object) -> None:
-        pytest.fail("there is no connection")
-
-    with pytest.raises(ConnectionRefused, match="4401: the login is no longer valid"):
-        play(test, peer=peer)
-    assert peer.refreshes == 1
-
-
-@pytest.mark.parametrize("code", [1003, 1007, 4403, 4409, 4413, 4429])
-def test_a_refusal_by_close_code_is_a_typed_error(code: int) -> None:
-    async def script(stage: Stage) -> None:
-        await stage.tell("agent_started", task="t")
-        await stage.cut(code)
-
-    async def test(peer: Peer, client: Client, connection: Connection) -> None:
-        run = await connection.send("hi")
-        with pytest.raises(ConnectionRefused) as refused:
-            await collect(run)
-        assert refused.value.close_code == code
-        assert peer.sockets == 1
-
-    play(test, script)
-
-
-def test_a_server_that_does_not_come_back_is_given_up_when_patience_ends() -> None:
-    async def script(stage: Stage) -> None:
-        await stage.tell("agent_started", task="t")
-        stage.peer.close_at_greeting = [1012] * 1000
-        await stage.cut()
-
-    async def test(peer: Peer, client: Client, connection: Connection) -> None:
-        run = await connection.send("hi")
-        with pytest.raises(ConnectionLost, match=r"did not come back within 0.5 s: the server restarts"):
-            await collect(run)
-        assert peer.sockets > 2
-
-    play(test, script, patience=0.5)
-
-
-def test_nobody_at_the_address_is_a_typed_error() -> None:
-    async def main() -> None:
-        async with Peer().serving() as peer:
-            url = peer.url
-        async with asyncio.timeout(10), Client(url) as client:
-            with pytest.raises(ServerUnreachable, match="does not answer"):
-                await client.login("ada", PASSWORD)
-            with pytest.raises(RequestRefused, match="log in first"):
-                await client.agents()
-
-    asyncio.run(main())
-
-
-def test_an_address_that_is_none_is_refused_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="write http://host:port"):
-        Client("localhost:8000")
 
 
 def test_http_routes_answer_as_values_and_refusals_as_codes() -> None:
@@ -424,28 +248,15 @@ def test_http_routes_answer_as_values_and_refusals_as_codes() -> None:
     play(test)
 
 
-def test_something_that_is_no_netra_server_is_named_as_such() -> None:
-    async def main() -> None:
-        async with asyncio.timeout(10), Peer().serving() as peer, Client(peer.url + "/nowhere") as client:
-            with pytest.raises(ServerUnreachable, match="it answers 404"):
-                await client.login("ada", PASSWORD)
-        async with asyncio.timeout(10), Peer().serving() as peer, Client(peer.url) as client:
-            with pytest.raises(RequestRefused, match="the name or the password is wrong"):
-                await client.login("ada", "wrong")
+def test_many_ended_runs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netra_apex.client.connection.ENDED_KEPT", 2)
 
-    asyncio.run(main())
+    async def test(peer: Peer, client: Client, connection: Connection) -> None:
+        for number in range(5):
+            await (await connection.send(f"{number}")).ended()
+        assert len(connection._runs) == 2
 
-
-def test_a_frame_that_is_not_the_contracts_ends_the_connection_with_the_reason() -> None:
-    async def script(stage: Stage) -> None:
-        await stage.send({"type": "agent_started", "run_id": stage.run_id, "seq": 1})
-
-    async def test(_: Peer, client: Client, connection: Connection) -> None:
-        run = await connection.send("hi")
-        with pytest.raises(UnreadableFrame, match=r"agent_started that is not what the contract says.*task"):
-            await collect(run)
-
-    play(test, script)
+    play(test)
 
 
 def test_a_caller_who_gives_up_leaves_nothing_behind() -> None:
@@ -469,8 +280,3 @@ def test_an_error_in_the_callers_code_is_raised_as_it_is() -> None:
 
     with pytest.raises(KeyError):
         play(test)
-
-
-def test_errors_are_one_tree() -> None:
-    for kind in (ConnectionLost, ConnectionOver, ConnectionRefused, RequestRefused, ServerUnreachable, StreamBroken):
-        assert issubclass(kind, ClientError)

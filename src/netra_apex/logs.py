@@ -47,6 +47,19 @@ def configure(secrets: Sequence[str], *, stream: TextIO | None = None) -> None:
     )
 
 
+def use_standard_logging() -> None:
+    """For a program that has not set structlog up: our lines go to the standard library's loggers, as a library's do.
+
+    Left to itself structlog writes to stdout, and shows the variables of every frame of a traceback.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[structlog.stdlib.add_log_level, structlog.stdlib.render_to_log_kwargs],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+
+
 class _Hide:
     """Blots out known secrets, wherever in a line they turn up."""
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 import structlog
 
-from netra_apex.server import logs
+from netra_apex import logs
 
 
 @pytest.fixture

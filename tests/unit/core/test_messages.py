@@ -1,0 +1,75 @@
+"""What people and models say: usage adds up, and a history has no call without its answer."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netra_apex.core.messages import (
+    NO_USAGE,
+    AssistantMessage,
+    ModelMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+    answered,
+)
+
+
+def test_usage_adds_up_and_a_cost_that_is_not_known_is_not_zero() -> None:
+    assert Usage(1, 2, 3, 0.5) + Usage(10, 20, 30, 0.25) == Usage(11, 22, 33, 0.75)
+    assert Usage(1, 2, 3) + Usage(1, 2, 3) == Usage(2, 4, 6, None)
+    assert Usage(cost_usd=0.5) + NO_USAGE == Usage(cost_usd=0.5)
+    assert NO_USAGE + Usage(cost_usd=0.0) == Usage(cost_usd=0.0)
+
+
+def test_messages_come_back_as_they_went_told_apart_by_role() -> None:
+    said: list[ModelMessage] = [
+        SystemMessage("s"), UserMessage("u"), AssistantMessage("a", (ToolCall("1", "t", "{}"),)), ToolMessage("1", "r"),
+    ]  # fmt: skip
+    text = msgspec.json.encode(said)
+    assert [each["role"] for each in msgspec.json.decode(text)] == ["system", "user", "assistant", "tool"]
+    assert msgspec.json.decode(text, type=list[ModelMessage]) == said
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(b'[{"role":"developer","content":"x"}]', type=list[ModelMessage])
+
+
+A, B = ToolCall("a", "t", "{}"), ToolCall("b", "t", "{}")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ([], []),
+        ([UserMessage("u"), AssistantMessage("x")], [UserMessage("u"), AssistantMessage("x")]),
+        ([AssistantMessage("", (A,))], []),
+        ([AssistantMessage("let me see", (A,))], [AssistantMessage("let me see")]),
+        ([AssistantMessage("", (A, B)), ToolMessage("b", "r")], [AssistantMessage("", (B,)), ToolMessage("b", "r")]),
+        ([AssistantMessage("", (A,)), ToolMessage("a", "r")], [AssistantMessage("", (A,)), ToolMessage("a", "r")]),
+        ([AssistantMessage("")], [AssistantMessage("")]),
+    ],
+)
+def test_a_call_without_an_answer_is_left_out_of_a_history(said: list[ModelMessage], kept: list[ModelMessage]) -> None:
+    assert answered(said) == kept
+
+
+IDS = st.sampled_from(["a", "b", "c"])
+SAID = st.one_of(
+    st.builds(UserMessage, st.text()),
+    st.builds(AssistantMessage, st.text(), st.lists(IDS.map(lambda i: ToolCall(i, "t", "{}")), max_size=3).map(tuple)),
+    st.builds(ToolMessage, IDS, st.text()),
+)
+
+
+@given(st.lists(SAID, max_size=12))
+def test_no_history_has_a_call_that_nothing_answers(said: list[ModelMessage]) -> None:
+    kept = answered(said)
+    have = {message.call_id for message in kept if isinstance(message, ToolMessage)}
+    asked = [call.id for message in kept if isinstance(message, AssistantMessage) for call in message.tool_calls]
+    assert set(asked) <= have
+    assert [m for m in kept if not isinstance(m, AssistantMessage)] == [
+        m for m in said if not isinstance(m, AssistantMessage)
+    ]
+    assert answered(kept) == kept
