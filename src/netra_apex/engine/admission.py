@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from netra_apex.agents import AgentRegistry
-from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.context import UserExecutionContext, check_identity
 from netra_apex.core.conversations import Accepted, Post, check_post
 from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Conversations, Runs
@@ -15,7 +15,7 @@ from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import Run, RunStatus
 from netra_apex.engine.limits import Place
 from netra_apex.engine.runner import Order, Runner
-from netra_apex.errors import Draining, Forbidden, NotFound, QueueFull
+from netra_apex.errors import Draining, Forbidden, InvalidContext, NotFound, QueueFull
 
 CANCEL_SECONDS = 2.5  # how long a cancel waits to see the ending that G9 promises within 2 s
 
@@ -57,6 +57,7 @@ class Admission:
         if self.draining:
             raise Draining("the server is about to stop: come back in a moment", retry_after=5)
         check_post(post)
+        _check_thread(post)
         agent = self._registry.default if post.agent is None else post.agent
         requires = self._registry.get(agent).requires
         if not allows(permissions, requires):
@@ -128,6 +129,15 @@ class Admission:
         if accepted.repeated or not self._runner.start(Order(context, agent, content, admitted.history)):
             return accepted
         return replace(accepted, status=RunStatus.RUNNING)
+
+
+def _check_thread(post: Post) -> None:
+    """An id that cannot be one is that of no thread, like any other that is not the user's."""
+    if post.thread_id is not None:
+        try:
+            check_identity("thread_id", post.thread_id)
+        except InvalidContext as error:
+            raise NotFound("thread", post.thread_id) from error
 
 
 async def _settle(future: "asyncio.Future[Accepted]", accepting: Coroutine[Any, Any, Accepted]) -> None:

@@ -58,10 +58,10 @@ def migrate(connection: sqlite3.Connection) -> int:
             connection.execute("begin immediate")
             current = int(connection.execute("pragma user_version").fetchone()[0])
             if current < version:
-                connection.execute("commit")
-                connection.executescript(f"begin immediate;\n{script}\npragma user_version = {version};\ncommit;")
-            else:
-                connection.execute("commit")
+                for statement in script:  # not `executescript`, which would commit first and so let go of the lock
+                    connection.execute(statement)
+                connection.execute(f"pragma user_version = {version}")
+            connection.execute("commit")
         current = int(connection.execute("pragma user_version").fetchone()[0])
     except sqlite3.Error as error:
         with contextlib.suppress(sqlite3.Error):
@@ -80,6 +80,7 @@ class ExecutorLock:
 
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + ".lock")
+        self._path.touch(mode=0o600)
         self._file = self._path.open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,8 @@
 """SQL lives in `sql/*.sql`, each statement under a line `-- name: …`; the schema in `schema/NNNN_phase_name.sql`."""
 
 import re
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from types import MappingProxyType
 
@@ -17,8 +18,18 @@ def statements(room: str) -> Mapping[str, str]:
     )
 
 
-def migrations() -> tuple[tuple[int, str], ...]:
-    """(version, script) of each migration, in order."""
+def migrations() -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """(version, statements) of each migration, in order."""
     folder = files("netra_apex.stores") / "schema"
     named = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return tuple((int(name[:4]), entry.read_text(encoding="utf-8")) for name, entry in named)
+    return tuple((int(name[:4]), tuple(_split(entry.read_text(encoding="utf-8")))) for name, entry in named)
+
+
+def _split(script: str) -> Iterator[str]:
+    statement = ""
+    for piece in script.split(";"):
+        statement += f"{piece};"
+        # SQLite knows a semicolon in a comment, a text or a trigger from one that ends a statement.
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

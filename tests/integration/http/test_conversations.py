@@ -171,6 +171,17 @@ def test_another_users_ids_answer_exactly_like_ids_that_do_not_exist(tmp_path):
         talk(served, scenario)
 
 
+def test_an_id_that_cannot_be_one_is_answered_like_one_that_does_not_exist(tmp_path):
+    async def scenario(client):
+        await client.login()
+        for thread_id in ("default", "placeholder_1", "%C2%99", "a%20b", "%F0%9F%98%80", "x" * 190):
+            answer = await client.post(f"/api/threads/{thread_id}/runs", {"content": "hello"})
+            assert (answer.status, answer.json["code"]) == (404, "not_found"), thread_id
+
+    with serving(tmp_path) as served:
+        talk(served, scenario)
+
+
 def test_a_stream_replays_and_goes_on_live_to_the_ending_with_the_same_bytes(tmp_path):
     async def scenario(client):
         await client.login()

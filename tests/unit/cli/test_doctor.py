@@ -1,6 +1,7 @@
 """`netra doctor`: each setting with its source, and what is wrong."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_the_process_that_executes_runs_is_named(tmp_path: Path) -> None:
     finally:
         lock.release()
     assert "executes runs here (" in detail
-    assert "pytest" in detail
+    assert f"process {os.getpid()} " in detail
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,6 @@ def test_a_stored_value_that_is_no_hash_makes_no_password_right():
     assert not verify("", "")
 
 
-def test_a_hash_with_other_parameters_is_to_be_made_anew():
-
-
 def test_nobodys_password_is_never_right_and_is_checked_all_the_same():
     async def main():
         passwords = Passwords()

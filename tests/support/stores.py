@@ -1,0 +1,83 @@
+"""What the tests of stores, stream and engine share: stores on a real file, runs in them, and one that fails."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.conversations import Accepted, Post
+from netra_apex.core.events import DurableEvent, encode
+from netra_apex.core.ids import new_id
+from netra_apex.errors import StoreError
+from netra_apex.settings import Settings
+from netra_apex.stores import Stores, open_stores
+from netra_apex.stores.runs import SQLiteRuns
+
+
+@contextlib.asynccontextmanager
+async def opened(home: Path, *, executing: bool = False, **settings: Any) -> AsyncIterator[Stores]:
+    """The stores of this home."""
+    async with open_stores(Settings.load(home=home, **settings), executing=executing) as stores:
+        yield stores
+
+
+async def accept(
+    stores: Stores, user: str = "ada", content: str = "hi", *, run_id: str | None = None, **post: Any
+) -> Accepted:
+    """A message that was posted."""
+    context = UserExecutionContext(
+        user_id=user,
+        thread_id=post.get("thread_id") or new_id("thr"),
+        run_id=run_id or new_id("run"),
+        request_id=new_id("req"),
+    )
+    return (await stores.runs.accept(context, Post(content=content, **post), agent="helper")).accepted
+
+
+def context_of(accepted: Accepted, user: str = "ada") -> UserExecutionContext:
+    """The context of an accepted run."""
+    return UserExecutionContext(
+        user_id=user, thread_id=accepted.thread_id, run_id=accepted.run_id, request_id=new_id("req")
+    )
+
+
+def stamped(*events: DurableEvent, first: int = 1) -> list[tuple[DurableEvent, str]]:
+    """Events numbered from `first`, with their JSON."""
+    numbered = [_with_seq(event, seq) for seq, event in enumerate(events, first)]
+    return [(event, encode(event)) for event in numbered]
+
+
+def _with_seq(event: DurableEvent, seq: int) -> DurableEvent:
+    values = {name: getattr(event, name) for name in event.__struct_fields__}
+    return type(event)(**values | {"seq": seq})
+
+
+class Unsteady(SQLiteRuns):
+    """A store of runs on a real database that fails, or waits, when the test says so.
+
+    `failing` says for an append whether it fails; `gate` holds each append until it is set.
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        super().__init__(stores.database, 100)
+        self.failing: Callable[[Sequence[DurableEvent]], bool] = lambda _: False
+        self.gate: asyncio.Event | None = None
+        self.failed = 0
+
+    def append(self, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]) -> Awaitable[None]:
+        if self.gate is not None:
+            return asyncio.get_running_loop().create_task(self._held(self.gate, context, events))
+        if self.failing([event for event, _ in events]):
+            self.failed += 1
+            refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            refused.set_exception(StoreError("the database refused: disk is full"))
+            return refused
+        return super().append(context, events)
+
+    async def _held(
+        self, gate: asyncio.Event, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]
+    ) -> None:
+        await gate.wait()
+        await super().append(context, events)
