@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -21,7 +20,7 @@ from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.limits import Slots
 from netra_apex.engine.recovery import Recovery
 from netra_apex.engine.runner import LocalRunner
-from netra_apex.errors import StoreError
+from netra_apex.engine.watch import watch
 from netra_apex.logs import use_standard_logging
 from netra_apex.providers.models import Models
 from netra_apex.settings import Settings
@@ -33,7 +32,6 @@ from netra_apex.stream.meter import Meter
 from netra_apex.stream.reader import StreamReader
 from netra_apex.tools import ToolHost
 
-WATCH_SECONDS = 0.5  # how soon what a command wrote beside the server is seen; the contract says within a second
 DRAINING = 1001
 
 log = structlog.get_logger()
@@ -76,11 +74,6 @@ class Runtime:
     ) -> None:
         assert self._running is not None
         await self._running.__aexit__(kind, error, trace)
-
-    @property
-    def model(self) -> Model:
-        """The model of agents that name none."""
-        return self.models.get()
 
     def start_draining(self) -> None:
         """Takes no new work from now on."""
@@ -133,37 +126,29 @@ class Runtime:
             left_over = await recovery.end_left_over()
             if left_over:
                 log.warning("runs of a process that died were ended as interrupted", count=left_over)
-            async with asyncio.TaskGroup() as group:
-                self._runner = LocalRunner(
-                    self.engines, emitter_for, self._slots, group, recovery, queued_per_user=settings.queued_per_user
-                )
-                self.admission = Admission(
-                    self.registry,
-                    self.stores.runs,
-                    self.stores.conversations,
-                    self._runner,
-                    group,
-                    redactor,
-                )
-                watching = group.create_task(self._watch(recovery))
-                try:
-                    yield
-                finally:
-                    await self.drain()
-                    watching.cancel()
+            group = await stack.enter_async_context(_own_group())
+            self._runner = LocalRunner(
+                self.engines, emitter_for, self._slots, group, recovery, queued_per_user=settings.queued_per_user
+            )
+            runs, conversations = self.stores.runs, self.stores.conversations
+            self.admission = Admission(self.registry, runs, conversations, self._runner, group, redactor)
+            changed = self.stores.database.changed_elsewhere
+            watching = group.create_task(watch(changed, self._close_ended_logins, runs, self._runner, recovery))
+            stack.callback(watching.cancel)
+            stack.push_async_callback(self.drain)
+            yield
 
-    async def _watch(self, recovery: Recovery) -> None:
-        """Sees what other processes wrote: cancels, ended logins, disabled users; and settles owed endings."""
-        for tick in itertools.count():
-            await asyncio.sleep(WATCH_SECONDS)
-            try:
-                await recovery.retry()
-                # Logins also run out by themselves; a look a minute is enough for that.
-                if await self.stores.database.changed_elsewhere() or tick % 120 == 0:
-                    for run_id, by in await self.stores.runs.cancels_requested():
-                        self._runner.cancel(run_id, by)
-                    ended = self.manager.sessions() - await self.stores.accounts.live_sessions()
-                    for session_id in ended:
-                        self.manager.close_session(session_id)
-            except StoreError as error:
-                log.warning("the database does not answer", error=str(error))
+    async def _close_ended_logins(self) -> None:
+        for session_id in self.manager.sessions() - await self.stores.accounts.live_sessions():
+            self.manager.close_session(session_id)
+
+
+@contextlib.asynccontextmanager
+async def _own_group() -> AsyncGenerator[asyncio.TaskGroup]:
+    """The group of the process's tasks. A program's own error passes by it, and reaches the program as it is."""
+    group = asyncio.TaskGroup()
+    await group.__aenter__()
+    try:
+        yield group
+    finally:
+        await group.__aexit__(None, None, None)
