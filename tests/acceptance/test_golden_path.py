@@ -82,7 +82,9 @@ def test_socket_http_and_sse_tell_the_same_bytes(server):
             await replay.settled()
             assert replay.durable_texts(run_id) == texts[after:], after
             await replay.close()
-        assert [body for (body,) in server.rows("select body from events where run_id = ? order by seq", run_id)] == texts
+        assert [
+            body for (body,) in server.rows("select body from events where run_id = ? order by seq", run_id)
+        ] == texts
 
     play(server, scenario)
 
@@ -263,9 +265,7 @@ def test_a_message_that_replaces_another_takes_its_place(server, wire):
         assert "kept0" in prompt
         assert "mistaken" not in prompt
         assert "wrong0" not in prompt
-        gone = await socket.answer(
-            "user_message", content="again", thread_id=thread_id, replace=mistaken["message_id"]
-        )
+        gone = await socket.answer("user_message", content="again", thread_id=thread_id, replace=mistaken["message_id"])
         assert (gone["type"], gone["code"]) == ("error", "not_found")
 
     play(server, scenario)

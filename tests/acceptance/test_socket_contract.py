@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.raw_socket import RawSocket
 from tests.support.server import Server
 from tests.support.socket_client import Client, Closed, play
 from tests.support.streams import check_run
@@ -475,7 +474,7 @@ def test_a_connection_that_follows_as_many_runs_as_it_may_gets_one_answer_to_eac
         socket = await client.socket(login)
         # The first is more than the way to a reader holds who reads nothing, so all the others stay to be told.
         thread_id, run_ids = await _finished(socket, "20 300000", *["1 10"] * 100)
-        stalled = await RawSocket.open(server.url, login.bearer, receive_buffer=4096)
+        stalled = await client.stalled(login.bearer)
 
         async def answers(kind, **fields):
             """Of this frame, and of the ping after it: whatever answers the frame comes before the pong."""
@@ -495,10 +494,7 @@ def test_a_connection_that_follows_as_many_runs_as_it_may_gets_one_answer_to_eac
         await socket.ended(posted, seconds=5)
         frames = await stalled.until(lambda frame: frame.get("id") == asked[-1])
         told = {ident: [frame["type"] for frame in frames if frame.get("id") == ident] for ident in asked}
-        assert told == dict(
-            zip(asked, (["ok"], ["error"], ["error"], ["message_accepted"], ["pong"]), strict=True)
-        )
-        stalled.close()
+        assert told == dict(zip(asked, (["ok"], ["error"], ["error"], ["message_accepted"], ["pong"]), strict=True))
 
     play(server, scenario)
 

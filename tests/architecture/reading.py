@@ -14,7 +14,8 @@ DOCS = ROOT / "docs"
 WHY = DOCS / "why"
 
 _SKIPPED = frozenset({".git"} | {line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines()})
-_CODE = re.compile(r"`([^`]+)`")
+_CODE = re.compile(r"`([^`\n]+)`")
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 Named = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -97,8 +98,8 @@ def rows(text: str) -> list[tuple[str, ...]]:
 
 
 def codes(text: str) -> list[str]:
-    """Everything in backticks."""
-    return _CODE.findall(text)
+    """Everything in backticks, fenced blocks left out."""
+    return _CODE.findall(_FENCED.sub("", text))
 
 
 def blocks(path: Path) -> Iterator[Block]:

@@ -91,8 +91,7 @@ def typed(path):
     for block in blocks(path):
         if block.language == "sh":
             yield from (line.strip() for line in block.text.splitlines() if re.match(r"(\S+/)?netra ", line.strip()))
-    prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    yield from (code for code in codes(prose) if code.startswith("netra "))
+    yield from (code for code in codes(path.read_text("utf-8")) if code.startswith("netra "))
 
 
 @each_document
@@ -139,20 +138,19 @@ def test_every_route_is_documented_with_its_problems_and_no_other():
         for heading, text in sections(REFERENCE / "http.md").items()
         if heading.startswith("`")
     }
-    assert documented == {**dict(operations()), **dict.fromkeys(PAGES, set())}
+    assert documented == dict(operations()) | {page: set() for page in PAGES}
 
 
 @each_document
 def test_every_route_that_is_named_exists(path):
     routes = {operation.partition(" ")[2] for operation in [*dict(operations()), *PAGES]}
-    # `/api/…` in prose, with or without a method before it and a query behind it.
-    named = {
-        code.partition("?")[0]
-        for text in codes(path.read_text("utf-8"))
-        for code in re.findall(r"(?:^|(?<=GET )|(?<=POST ))/(?:api|readyz|healthz|metrics|ws|setup)\S*", text)
-    }
-    known = {route for route in named if route in routes or route.startswith("/setup#") or route in ("/api/auth",)}
-    assert named - known == set()
+    named = re.findall(
+        r"(?:(?<![\w./])|(?<=URL)|(?<=URL}))/(?:api/|readyz|healthz|metrics|ws\b|setup)[^\s`\"?#)]*",
+        path.read_text("utf-8"),
+    )
+    filled = {re.sub(r"\$THREAD", "{thread_id}", re.sub(r"\$RUN", "{run_id}", route)) for route in named}
+    # `/api/auth` and `/api/…` name what begins so.
+    assert {route for route in filled if route not in routes and route not in ("/api/auth", "/api/…")} == set()
 
 
 # The socket
@@ -258,3 +256,9 @@ PYTHON = [block for path in DOCUMENTS for block in blocks(path) if block.languag
 def test_every_python_block_compiles(block):
     text = block.text if not block.text.startswith(" ") else f"class Part:\n{block.text}"
     compile(text, str(block), "exec")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_test_that_is_named_exists(path):
+    named = set(re.findall(r"\btests/\w+/[\w/]*(?:\.py)?", path.read_text("utf-8")))
+    assert {name for name in named if not (ROOT / name).exists()} == set()

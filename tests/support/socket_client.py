@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiohttp
+from tests.support.raw_socket import RawSocket
 from tests.support.server import PASSWORD, Server
 
 Frame = dict[str, Any]
@@ -122,7 +123,7 @@ class Socket:
 
         By a short run: a pong may overtake what runs tell, but runs are told in turn.
         """
-        await self.ended((await self.ask("settled?", agent="greeter"))["run_id"])
+        await self.ended((await self.ask("settled? [[chunks=1]]"))["run_id"])
 
     async def closed(self, seconds: float = WAIT) -> int | None:
         """Reads to the end, and returns the code that the server closed with."""
@@ -169,6 +170,7 @@ class Client:
             timeout=aiohttp.ClientTimeout(total=30),
         )
         self._sockets: list[Socket] = []
+        self._raw: list[RawSocket] = []
         return self
 
     async def __aexit__(
@@ -177,6 +179,8 @@ class Client:
         for socket in self._sockets:
             if not socket.ws.closed:
                 await socket.ws.close()
+        for raw in self._raw:
+            raw.close()
         await self.http.close()
 
     async def call(
@@ -234,6 +238,11 @@ class Client:
         socket = await self.connect(login.bearer)
         assert (await socket.next())["type"] == "connection_established"
         return socket
+
+    async def stalled(self, headers: Mapping[str, str]) -> RawSocket:
+        """A connection whose buffer is soon full, and which reads nothing by itself."""
+        self._raw.append(await RawSocket.open(self.url, headers, receive_buffer=4096))
+        return self._raw[-1]
 
     async def thread(self, login: Login, title: str = "A thread") -> str:
         """A new thread."""

@@ -15,7 +15,7 @@ class AgentType(ABCMeta):
 
     def __setattr__(cls, name: str, value: object) -> None:
         # Its own mark, not an inherited one: a new subclass of a registered class is still being made.
-        if "_registered" in cls.__dict__ and not name.startswith("_abc_"):
+        if "_registered" in cls.__dict__:
             raise RegistryError(
                 cls.__qualname__, f"it is registered, so its {name} cannot be set; keep state in the run"
             )

@@ -117,7 +117,7 @@ def _check(agent: object) -> None:
         raise RegistryError(name, "its run is not async")
     _check_constructor(agent)
     for owner in agent.__mro__:
-        if owner.__module__.startswith(("builtins", "abc", "typing")) or owner is BaseAgent:
+        if owner.__module__ in ("builtins", "abc", "typing") or owner is BaseAgent:
             continue
         for attribute, value in vars(owner).items():
             _check_attribute(name, attribute, value)
@@ -133,9 +133,9 @@ def _check_constructor(agent: type[BaseAgent]) -> None:
 
 
 def _check_attribute(agent: str, attribute: str, value: object) -> None:
-    if attribute.startswith("__") and attribute not in ("__init__", "__call__"):
+    if attribute.startswith("__") and attribute.endswith("__") and attribute not in ("__init__", "__call__"):
         return
-    if attribute.startswith("_abc_") or attribute == "_registered":
+    if attribute in ("_abc_impl", "_registered"):
         return
     if not is_immutable(value):
         raise RegistryError(
@@ -168,4 +168,6 @@ def is_immutable(value: object) -> bool:
     if isinstance(config, dict) and cast("dict[str, object]", config).get("frozen"):
         return all(is_immutable(item) for item in vars(value).values())
     struct = getattr(type(value), "__struct_config__", None)
-    return bool(struct is not None and struct.frozen)
+    if struct is not None and struct.frozen:
+        return all(is_immutable(getattr(value, name)) for name in cast("Any", value).__struct_fields__)
+    return False

@@ -162,7 +162,8 @@ class Redactor:
         self._passes = (*exact, _BY_FORM)
 
     def text(self, text: str) -> str:
-        """`text` with each secret replaced by `[redacted]`. Linear in its length."""
+        """`text` with each secret replaced by `[redacted]`, and fit to be sent. Linear in its length."""
+        text = _sendable(text)
         for one in self._passes:
             text = one.text(text)
         return text
@@ -229,6 +230,7 @@ class RedactingStream:
 
     def feed(self, piece: str) -> str:
         """What may be shown now, with `piece` at the end of the text."""
+        piece = _sendable(piece)
         for one in self._passes:
             piece = one.feed(piece)
         return piece
@@ -239,6 +241,11 @@ class RedactingStream:
         for one in self._passes:
             rest = one.feed(rest) + one.end()
         return rest
+
+
+def _sendable(text: str) -> str:
+    # Half a surrogate pair has no UTF-8: neither the log nor a socket would take it. It becomes "?".
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class _Pass:

@@ -1,5 +1,6 @@
 """A run's life as pure machines: its status, and what its stream may tell next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -118,6 +119,34 @@ class RunStream:
         self.status = status
         self.last_seq += 1
         return self.last_seq
+
+    def check(self, events: Sequence[DurableEvent]) -> None:
+        """Whether all of these may come now, one after another. Nothing changes.
+
+        Raises:
+            IllegalTransition: one of them may not.
+        """
+        trial = RunStream(self.status, self.last_seq, dict(self.open_calls), dict(self._thoughts))
+        for event in events:
+            trial.admit(event)
+
+    def admit_all(self, events: Sequence[DurableEvent]) -> int:
+        """The `seq` of the first of these events, which come in one moment: all of them, or none.
+
+        Raises:
+            IllegalTransition: one of them may not come; nothing has changed.
+        """
+        if len(events) == 1:
+            return self.admit(events[0])
+        before = (self.status, self.last_seq, dict(self.open_calls), dict(self._thoughts))
+        first = self.last_seq + 1
+        try:
+            for event in events:
+                self.admit(event)
+        except IllegalTransition:
+            self.status, self.last_seq, self.open_calls, self._thoughts = before
+            raise
+        return first
 
     def thoughts(self, event: DurableEvent) -> int:
         """How many thoughts the agent of this event has told (an agent is one call of its parent, at one depth)."""

@@ -6,6 +6,7 @@ process: the port speaks of orders and run ids, never of tasks.
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -61,7 +62,11 @@ class Runner(Protocol):
 
 @dataclass(slots=True)
 class _Live:
-    """A run that this process has, from its order to its ending."""
+    """A run that this process has, from its order to its ending.
+
+    `asked_in` is the context of who posted it: a run that waited is started by the end of another user's run, whose
+    request's variables (a trace, a bound logger) are not its own.
+    """
 
     order: Order
     emitter: RunEmitter
@@ -70,6 +75,7 @@ class _Live:
     engine: UserExecutionEngine | None = None
     waited: bool = False
     halted: Ending | None = None
+    asked_in: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
 class LocalRunner:
@@ -171,7 +177,7 @@ class LocalRunner:
         while (place := self._schedule.start_next(self._live.keys())) is not None:
             run = self._live[place.run_id]
             run.lease.reserve()
-            self._group.create_task(self._carry_out(run))
+            self._group.create_task(self._carry_out(run), context=run.asked_in)
 
     async def _carry_out(self, run: _Live) -> None:
         order = run.order
@@ -194,6 +200,7 @@ class LocalRunner:
         try:
             await run.emitter.voice(run.order.agent).emit(ending)
         except Exception as error:
+            # As above: whatever went wrong, the run must end.
             log.exception("run broke", run_id=run.order.context.run_id)
             await self._recovery.end_broken(run.order.context, run.order.agent, error)
         finally:

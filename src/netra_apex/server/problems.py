@@ -173,6 +173,7 @@ class InternalProblems:
         try:
             await self._app(scope, receive, sending)
         except Exception:
+            # The request's boundary: a bug is answered with an id that the log has, and with nothing of itself.
             ident = new_id("err")
             log.exception("internal error", id=ident, method=scope["method"], path=scope["path"])
             if started:

@@ -21,6 +21,7 @@ from netra_apex.server.auth import SESSION_COOKIE, Authenticator, Principal, bea
 from netra_apex.server.services import Services
 from netra_apex.settings import Settings
 from netra_apex.stream.bridge import WebSocketBridge
+from netra_apex.stream.follower import Follower
 from netra_apex.stream.manager import Connection
 from netra_apex.stream.protocol import (
     PROTOCOL,
@@ -275,31 +276,48 @@ class _Visit:
             if not accepted.repeated:
                 self._bridge.follow_new(accepted.thread_id, accepted.run_id)
 
+        self._bridge.check_room(more=1)
         user = self._principal
         accepted = await self._runtime.admission.post(user.user_id, user.permissions, frame.post, on_accepted)
         if accepted.repeated:
             await self._bridge.follow(accepted.run_id, 0)
 
     async def _subscribe(self, frame: Subscribe) -> None:
-        user_id, reader = self._principal.user_id, self._runtime.reader
+        answer = write("ok", frame.id)
         if frame.run_id is not None:
-            follower = await reader.follower(user_id, frame.run_id, frame.after_run)
-            self._bridge.tell_soon(write("ok", frame.id))
-            self._bridge.add(follower)
+            await self._bridge.follow(frame.run_id, frame.after_run, answer=answer)
             return
         thread_id = frame.thread_id or ""
-        if await self._runtime.stores.conversations.thread(user_id, thread_id) is None:
-            raise NotFound("thread", thread_id)
         # Watch first: a run that begins while the others are looked up is not missed.
-        self._bridge.watch_thread(thread_id)
-        unfinished = await self._runtime.stores.conversations.unfinished(user_id, thread_id)
-        after = {run.run_id: 0 for run in unfinished} | frame.after_runs
-        followers = [await reader.follower(user_id, run_id, seq) for run_id, seq in after.items()]
-        self._bridge.tell_soon(write("ok", frame.id))
+        new = self._bridge.watch_thread(thread_id)
+        try:
+            followers = await self._followers(thread_id, frame.after_runs)
+            self._bridge.check_room(follower.run_id for follower in followers)
+        except BaseException:
+            if new:
+                self._bridge.unwatch_thread(thread_id)
+            raise
+        self._bridge.tell_soon(answer)
         for follower in followers:
-            asked_for = follower.run_id in frame.after_runs
-            if not follower.ended and (asked_for or not self._bridge.follows(follower.run_id)):
-                self._bridge.add(follower)
+            self._bridge.add(follower)
+
+    async def _followers(self, thread_id: str, after: dict[str, int]) -> list[Follower]:
+        """The cursors of a thread's subscription: the runs that are named, and the unfinished ones.
+
+        Raises:
+            NotFound: the user has no such thread, or no such run.
+            AfterOutOfRange: a cursor is beyond its run's last event.
+        """
+        user_id, runtime = self._principal.user_id, self._runtime
+        if await runtime.stores.conversations.thread(user_id, thread_id) is None:
+            raise NotFound("thread", thread_id)
+        unfinished = await runtime.stores.conversations.unfinished(user_id, thread_id)
+        wanted = {run.run_id: 0 for run in unfinished} | after
+        found = [await runtime.reader.follower(user_id, run_id, seq) for run_id, seq in wanted.items()]
+        # One that is followed already stays where it is, unless the client names it.
+        return [
+            each for each in found if not each.ended and (each.run_id in after or not self._bridge.follows(each.run_id))
+        ]
 
     async def _authenticate_again(self, token: str) -> None:
         principal = await self._authenticator.by_token(token)

@@ -81,6 +81,7 @@ class ExecutorLock:
     def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + ".lock")
         self._path.touch(mode=0o600)
+        self._path.touch(mode=0o600)
         self._file = self._path.open("a+")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -275,11 +275,13 @@ def _append(
     connection: sqlite3.Connection, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]
 ) -> None:
     user_id, run_id = context.user_id, context.run_id
-    last = connection.execute(SQL["last_seq"], (user_id, run_id)).fetchone()[0]
-    if last + 1 != events[0][0].seq:
-        # What came before was not stored, or somebody else writes this run: a gap must never be told (G2).
-        raise StoreError(f"event {events[0][0].seq} of run {run_id} does not follow event {last}")
-    for event, body in events:
+    stands = connection.execute(SQL["stands"], (user_id, run_id)).fetchone()
+    if stands is None or stands[1] is not None:
+        raise StoreError(f"run {run_id} " + ("does not exist" if stands is None else "has ended: nothing follows"))
+    for seq, (event, body) in enumerate(events, stands[0] + 1):
+        if event.seq != seq:
+            # What came before was not stored, or somebody else writes this run: a gap must never be told (G2).
+            raise StoreError(f"event {event.seq} of run {run_id} does not follow event {seq - 1}")
         connection.execute(SQL["add_event"], (user_id, run_id, event.seq, body))
         if event.depth == 0:
             _follow(connection, event, {"user_id": user_id, "run_id": run_id, "thread_id": context.thread_id})

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from netra_apex.errors import Invalid
@@ -57,24 +57,35 @@ class WebSocketBridge:
             self._room.clear()
         self._news.set()
 
-    async def follow(self, run_id: str, after: int) -> None:
-        """Tells the run's events after `after`, then what comes. Asked again, it begins again there.
+    async def follow(self, run_id: str, after: int, *, answer: str | None = None) -> None:
+        """Tells the run's events after `after`, then what comes; before them `answer`. Asked again, it begins there.
 
         Raises:
             NotFound: the user has no such run.
             AfterOutOfRange: `after` is beyond its last event.
             Invalid: the connection follows too many runs.
         """
-        self.add(await self._reader.follower(self.user_id, run_id, after))
+        follower = await self._reader.follower(self.user_id, run_id, after)
+        self.check_room([run_id])
+        if answer is not None:
+            self.tell_soon(answer)
+        self.add(follower)
 
     def follow_new(self, thread_id: str, run_id: str) -> None:
         """Follows a run of this user that was accepted this moment, from its first event."""
         self.add(Follower(run_id, 0, self._hub.open(self.user_id, thread_id, run_id)))
 
+    def check_room(self, runs: Iterable[str] = (), *, more: int = 0) -> None:
+        """Makes sure that these runs, and so many more, can be followed.
+
+        Raises:
+            Invalid: the connection would follow too many runs.
+        """
+        if len(self._followed.keys() | set(runs)) + more > MAX_FOLLOWED:
+            raise Invalid(f"a connection follows at most {MAX_FOLLOWED} runs: unsubscribe from some")
+
     def add(self, follower: Follower) -> None:
         """Follows with this cursor."""
-        if follower.run_id not in self._followed and len(self._followed) >= MAX_FOLLOWED:
-            raise Invalid(f"a connection follows at most {MAX_FOLLOWED} runs: unsubscribe from some")
         self.unfollow(follower.run_id)
         wake = partial(self._mark, follower.run_id)
         self._followed[follower.run_id] = _Followed(follower, wake)
@@ -93,10 +104,14 @@ class WebSocketBridge:
         if followed is not None and followed.follower.feed is not None:
             followed.follower.feed.remove_follower(followed.wake)
 
-    def watch_thread(self, thread_id: str) -> None:
-        """Follows each run that begins in this thread from now on."""
+    def watch_thread(self, thread_id: str) -> bool:
+        """Follows each run that begins in this thread from now on; False where it did so already.
+
+        Raises:
+            Invalid: the connection watches too many threads.
+        """
         if thread_id in self._threads:
-            return
+            return False
         if len(self._threads) >= MAX_FOLLOWED:
             raise Invalid(f"a connection follows at most {MAX_FOLLOWED} threads: unsubscribe from some")
 
@@ -106,6 +121,7 @@ class WebSocketBridge:
 
         self._threads[thread_id] = on_new
         self._hub.watch(self.user_id, thread_id, on_new)
+        return True
 
     def unwatch_thread(self, thread_id: str) -> None:
         """Ends `watch_thread`, and follows the thread's runs no more."""

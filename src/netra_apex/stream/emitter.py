@@ -55,7 +55,8 @@ class UserWebSocketEmitter:
         self.redactor = redactor
         self._runs = runs
         self._hub = hub
-        self.feed: RunFeed = hub.open(context.user_id, context.thread_id, context.run_id)
+        last = self.stream.last_seq
+        self.feed: RunFeed = hub.open(context.user_id, context.thread_id, context.run_id, base=last)
         self._unstored: BaseException | None = None
         self._closed = False
 
@@ -77,10 +78,11 @@ class UserWebSocketEmitter:
             raise ScopeClosed("emitter", self.context.run_id)
         if self._unstored is not None:
             raise self._unstored
+        if len(events) > 1:
+            self.stream.check(events)  # all of them or none: one that is refused must leave no gap
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         stamped: list[tuple[DurableEvent, str]] = []
-        for event in events:
-            seq = self.stream.admit(event)
+        for seq, event in enumerate(events, self.stream.admit_all(events)):
             whole = replace(
                 event,
                 seq=seq,
@@ -114,9 +116,11 @@ class UserWebSocketEmitter:
         self._runs.keep_transcript(self.context, [_redacted_message(said, self.redactor) for said in transcript])
 
     def close(self) -> None:
-        """Nothing can be told any more; a live feed is ended with what it has."""
+        """Nothing can be told any more through this emitter."""
         self._closed = True
-        self._hub.close(self.feed)
+        if not self.stream.last_seq:
+            # A feed that has begun stays until its run has ended: who ends a run that broke tells its readers there.
+            self._hub.close(self.feed)
 
     def _tell(self, stored: "asyncio.Future[None]", events: list[tuple[DurableEvent, str]]) -> None:
         if stored.cancelled():

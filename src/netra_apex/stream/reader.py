@@ -41,8 +41,10 @@ class StreamReader:
             NotFound: the user has no such run.
             AfterOutOfRange: `after` is beyond the last event.
         """
+        # Before the look-up: a run may end meanwhile, and a feed opened for it after that would stay for ever.
+        live = self._hub.live(user_id, run_id)
         run = await self._run(user_id, run_id, after)
-        feed = self._hub.live(user_id, run_id)
+        feed = live or self._hub.live(user_id, run_id)
         if feed is None and not run.status.ended:
             feed = self._hub.open(user_id, run.thread_id, run_id, base=None)
         follower = Follower(run_id, after, feed)

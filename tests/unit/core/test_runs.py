@@ -100,6 +100,15 @@ def test_a_refused_event_changes_nothing() -> None:
     assert made.status is RunStatus.COMPLETED
 
 
+def test_a_check_of_several_events_tells_whether_all_may_come_and_changes_nothing() -> None:
+    made = stream(STARTED)
+    made.check([THOUGHT, call(), done(), COMPLETED])
+    for refused in ([THOUGHT, done()], [call()], [THOUGHT, call(), COMPLETED], [FAILED, THOUGHT]):
+        with pytest.raises(IllegalTransition):
+            made.check(refused)
+    assert (made.status, made.last_seq, made.open_calls, made.thoughts(THOUGHT)) == (R, 1, {}, 0)
+
+
 @pytest.mark.parametrize("event", [call(), COMPLETED], ids=["call", "completed"])
 def test_a_thought_comes_before_the_first_call_and_before_a_good_end(event: DurableEvent) -> None:
     made = stream(STARTED)

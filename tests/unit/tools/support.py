@@ -52,7 +52,7 @@ class Recorder:
         self.events += events
         self.batches.append(events)
         if self.hold is not None:
-            return self.hold
+            return asyncio.shield(self.hold)  # as the port says: a cancel of who awaits does not undo the storing
         done = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done

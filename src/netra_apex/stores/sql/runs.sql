@@ -63,8 +63,10 @@ where messages.user_id = :user_id and messages.thread_id = :thread_id and messag
   and runs.replaced = 0
 order by messages.position desc, messages.ordinal desc limit :limit;
 
--- name: last_seq
-select coalesce(max(seq), 0) from events where user_id = ? and run_id = ?;
+-- name: stands
+select (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
+       ended_at
+from runs where user_id = ? and run_id = ?;
 
 -- name: add_event
 insert into events (user_id, run_id, seq, body) values (?, ?, ?, ?);

@@ -1,0 +1,228 @@
+"""Somebody else's id is an id that does not exist: on every route and in every frame, with the same answer (G5).
+
+The tables name every operation and every frame type that there is: a new one without a row fails here.
+"""
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+from tests.support.server import Server
+from tests.support.socket_client import play
+from tests.support.streams import check_run
+
+from netra_apex.stream import protocol
+
+APP = Path(__file__).with_name("served_app.py")
+SSE = {"Accept": "text/event-stream"}
+# Operations that name nothing of anybody: they act on the caller's own, or on nobody's.
+NAMELESS = {
+    "login", "refresh", "logout", "me", "setup", "list_agents", "create_thread", "healthz", "readyz", "metrics",
+}  # fmt: skip
+# (method, path, body, headers) of each request that can name somebody else's thing; `{name}` is filled in.
+FORGED = {
+    "list_threads": [("GET", "/api/threads?cursor={cursor}", None, {})],
+    "get_thread": [("GET", "/api/threads/{thread_id}", None, {})],
+    "rename_thread": [("PATCH", "/api/threads/{thread_id}", {"title": "taken over"}, {})],
+    "delete_thread": [("DELETE", "/api/threads/{thread_id}", None, {}), ("DELETE", "/api/threads/{busy_id}", None, {})],
+    "list_messages": [
+        ("GET", "/api/threads/{thread_id}/messages", None, {}),
+        ("GET", "/api/threads/{thread_id}/messages?limit=1&cursor={message_cursor}", None, {}),
+    ],
+    "create_run": [
+        ("POST", "/api/threads/{thread_id}/runs", {"content": "let me in"}, {}),
+        ("POST", "/api/threads/{busy_id}/runs", {"content": "let me in", "if_busy": "reject"}, {}),
+        ("POST", "/api/threads/{thread_id}/runs", {"content": "x", "idempotency_key": "victims-key"}, {}),
+        ("POST", "/api/threads/{thread_id}/runs", {"content": "x", "replace": "{message_id}"}, {}),
+        ("POST", "/api/threads/{own_thread_id}/runs", {"content": "x", "replace": "{message_id}"}, {}),
+    ],
+    "get_run": [("GET", "/api/runs/{run_id}", None, {}), ("GET", "/api/runs/{live_id}", None, {})],
+    "cancel_run": [("POST", "/api/runs/{run_id}/cancel", None, {}), ("POST", "/api/runs/{live_id}/cancel", None, {})],
+    "list_events": [
+        ("GET", "/api/runs/{run_id}/events", None, {}),
+        ("GET", "/api/runs/{run_id}/events?after=999", None, {}),
+        ("GET", "/api/runs/{live_id}/events", None, SSE),
+        ("GET", "/api/runs/{run_id}/events", None, SSE | {"Last-Event-ID": "1"}),
+    ],
+}
+FRAMES = {
+    "authenticate": [],  # a token, which proves its owner
+    "ping": [],
+    "user_message": [
+        {"content": "let me in", "thread_id": "{thread_id}"},
+        {"content": "let me in", "thread_id": "{busy_id}", "if_busy": "reject"},
+        {"content": "x", "thread_id": "{thread_id}", "idempotency_key": "victims-key"},
+        {"content": "x", "thread_id": "{thread_id}", "replace": "{message_id}"},
+        {"content": "x", "thread_id": "{own_thread_id}", "replace": "{message_id}"},
+    ],
+    "subscribe": [
+        {"run_id": "{run_id}"},
+        {"run_id": "{run_id}", "after": 999},
+        {"run_id": "{live_id}", "after": 1},
+        {"thread_id": "{thread_id}"},
+        {"thread_id": "{busy_id}", "after": {"{live_id}": 1}},
+        {"thread_id": "{own_thread_id}", "after": {"{live_id}": 1}},
+        {"thread_id": "{own_thread_id}", "after": {"{run_id}": 0}},
+    ],
+    "unsubscribe": [{"run_id": "{live_id}"}, {"thread_id": "{thread_id}"}],
+    "cancel": [{"run_id": "{live_id}"}, {"run_id": "{run_id}"}],
+}
+# Fields of frames that name a thing, and so must be forged above.
+NAMING = {"thread_id", "run_id", "replace", "idempotency_key", "after"}
+NOT_NAMING = {"id", "token", "content", "agent", "if_busy"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, wire):
+    users = {"victim": (), "intruder": (), "root": {"admin"}}
+    with Server(tmp_path_factory.mktemp("forged"), app=APP, wire=wire, users=users, frames_burst=1000) as server:
+        yield server
+        assert "Traceback" not in server.log()
+
+
+def _fill(value, names):
+    if isinstance(value, str):
+        return value.format(**names) if "{" in value else value
+    if isinstance(value, dict):
+        return {_fill(key, names): _fill(item, names) for key, item in value.items()}
+    return value
+
+
+def _rows(server):
+    """All that is stored, but for logins."""
+    tables = server.rows("select name from sqlite_master where type = 'table' and name != 'sessions'")
+    return {table: server.rows(f"select * from {table}") for (table,) in tables}
+
+
+def _blank(text, names):
+    """An answer without the ids that were asked for."""
+    for name in sorted(names.values(), key=len, reverse=True):
+        text = text.replace(name, "ID")
+    return text
+
+
+async def _victim(client, server):
+    """The victim's things, and names of the same shape for things that do not exist."""
+    login = await client.login("victim")
+    socket = await client.socket(login)
+    done = await socket.ask("said by victim [[call=consult chunks=2]]", idempotency_key="first")
+    await socket.ended(done["run_id"])
+    keyed = await socket.ask("x", thread_id=done["thread_id"], idempotency_key="victims-key")
+    await socket.ended(keyed["run_id"])
+    live = await socket.ask("wait", agent="troublemaker")
+    await socket.frame("agent_thinking", run_id=live["run_id"])
+    threads = (await client.get("/api/threads?limit=1", login)).json
+    messages = (await client.get(f"/api/threads/{done['thread_id']}/messages?limit=1", login)).json
+    theirs = {
+        "thread_id": done["thread_id"],
+        "run_id": done["run_id"],
+        "message_id": done["message_id"],
+        "live_id": live["run_id"],
+        "busy_id": live["thread_id"],
+        "cursor": threads["next_cursor"],
+        "message_cursor": messages["next_cursor"],
+    }
+    # The cursors stay: they are no secret, and must show their reader nothing but the reader's own.
+    missing = {
+        name: value if "cursor" in name else f"{value.partition('_')[0]}_{number:032x}"
+        for number, (name, value) in enumerate(theirs.items())
+    }
+    return login, socket, live, theirs, missing
+
+
+def test_every_operation_and_every_frame_is_in_these_tables(server):
+    async def scenario(client):
+        return (await client.get("/api/openapi.json")).json
+
+    document = play(server, scenario)
+    operations = {
+        operation["operationId"]: path
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method in ("get", "post", "put", "patch", "delete")
+    }
+    assert operations.keys() == NAMELESS | FORGED.keys()
+    assert not [path for name, path in operations.items() if name in NAMELESS and "{" in path]
+    frames = {frame.__struct_config__.tag: frame for frame in get_args(protocol.ClientFrame)}
+    assert frames.keys() == FRAMES.keys() == protocol.TYPES
+    for kind, frame in frames.items():
+        fields = {field.name for field in msgspec.structs.fields(frame)}
+        assert fields <= NAMING | NOT_NAMING, kind
+        assert fields & NAMING <= {name for forged in FRAMES[kind] for name in forged}, kind
+
+
+@pytest.mark.parametrize("intruder", ["intruder", "root"])
+def test_somebody_elses_id_is_answered_as_one_that_does_not_exist_and_changes_nothing(server, intruder):
+    async def scenario(client):
+        login, socket, live, theirs, missing = await _victim(client, server)
+        stranger = await client.login(intruder)
+        own = {"own_thread_id": await client.thread(stranger)}
+        before = _rows(server)
+        for requests in FORGED.values():
+            for method, path, body, headers in requests:
+                answers = []
+                for names in (theirs, missing):
+                    filled = _fill(path, names | own), _fill(body, names | own)
+                    answer = await client.call(method, filled[0], stranger, filled[1], headers=headers)
+                    # Of headers, all but the time of day.
+                    kept = {name: value for name, value in answer.headers.items() if name != "Date"}
+                    answers.append((answer.status, kept, _blank(answer.text, names)))
+                    assert "victim" not in answer.text
+                assert answers[0] == answers[1], (method, path)
+                if "cursor=" not in path or "{thread_id}" in path:
+                    assert answers[0][0] == 404, (method, path, answers[0])
+        forger = await client.socket(stranger)
+        for kind, forged in FRAMES.items():
+            for fields in forged:
+                answers = []
+                for names in (theirs, missing):
+                    answer = await forger.answer(kind, **_fill(fields, names | own))
+                    answers.append(_blank(json.dumps(answer | {"id": None}), names))
+                assert answers[0] == answers[1], (kind, fields)
+                wanted = "ok" if kind == "unsubscribe" else "not_found"
+                assert wanted in answers[0], (kind, answers[0])
+        assert _rows(server) == before
+        # The victim's run went on untouched, and what it tells now, nobody else is told.
+        assert (await client.get(f"/api/runs/{live['run_id']}", login)).json["status"] == "running"
+        await socket.answer("cancel", run_id=live["run_id"])
+        await socket.ended(live["run_id"])
+        check_run(socket.of(live["run_id"]), ending="agent_cancelled")
+        following = await socket.ask("one more by victim [[chunks=2]]", thread_id=theirs["thread_id"])
+        await socket.ended(following["run_id"])
+        await forger.settled()
+        assert "victim" not in "".join(forger.texts)
+        shown = {frame.get("run_id") for frame in forger.frames if "seq" in frame}
+        assert shown & {theirs["run_id"], live["run_id"], following["run_id"]} == set()
+        listed = (await client.get("/api/threads", stranger)).json["items"]
+        assert {thread["thread_id"] for thread in listed} & {theirs["thread_id"], theirs["busy_id"]} == set()
+
+    play(server, scenario)
+
+
+def test_without_a_login_every_id_is_answered_alike_and_with_somebody_elses_token_nothing_is_his(server):
+    async def scenario(client):
+        _, socket, live, theirs, missing = await _victim(client, server)
+        own = {"own_thread_id": "thr_0"}
+        before = _rows(server)
+        for requests in FORGED.values():
+            for method, path, body, headers in requests:
+                for names in (theirs, missing):
+                    filled = _fill(path, names | own), _fill(body, names | own)
+                    answer = await client.call(method, filled[0], None, filled[1], headers=headers)
+                    assert (answer.status, answer.json["code"]) == (401, "unauthenticated")
+        assert _rows(server) == before
+        # An open connection cannot become another user's.
+        stranger = await client.login("intruder")
+        forger = await client.socket(stranger)
+        victims_token = (await client.login("victim")).token
+        refused = await forger.answer("authenticate", token=victims_token)
+        assert (refused["type"], refused["code"]) == ("error", "unauthenticated")
+        refused = await forger.answer("subscribe", run_id=theirs["run_id"])
+        assert (refused["type"], refused["code"]) == ("error", "not_found")
+        assert (await client.get("/api/auth/me", stranger)).json["user_id"] == "intruder"
+        await socket.answer("cancel", run_id=live["run_id"])
+        await socket.ended(live["run_id"])
+
+    play(server, scenario)
