@@ -1,9 +1,18 @@
 """What every test may use."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
 from tests.support.wire_model import WireModel
+
+
+def pytest_configure() -> None:
+    """What is set for a server of the developer's own, or to reach the world, is not set for those of the tests."""
+    for name in list(os.environ):
+        if name.startswith(("NETRA_", "OPENAI_")) or name.lower().endswith("_proxy"):
+            del os.environ[name]
 
 
 @pytest.fixture(scope="session")

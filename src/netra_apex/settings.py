@@ -4,7 +4,8 @@ import contextlib
 import ipaddress
 import os
 import secrets
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,8 +163,11 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: with a line for each value that is wrong.
         """
+        if unknown := flags.keys() - cls.model_fields.keys():
+            raise ConfigurationError(f"there is no setting {', '.join(sorted(unknown))}")
         try:
-            return cls(**{name: value for name, value in flags.items() if value is not None})
+            with _readable():
+                return cls(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:
             lines = [_sentence(cls, problem["loc"], problem["msg"]) for problem in error.errors()]
             raise ConfigurationError("\n".join(lines)) from error
@@ -176,7 +180,11 @@ class Settings(BaseSettings):
         return self.home / "netra.db"
 
     def prepare_home(self) -> str:
-        """Makes the home (mode 0700) and returns the signing secret: the one that is set, else the generated one."""
+        """Makes the home (mode 0700) and returns the signing secret: the one that is set, else the generated one.
+
+        Raises:
+            ConfigurationError: the file of the generated one holds none.
+        """
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
@@ -189,7 +197,10 @@ class Settings(BaseSettings):
             with contextlib.suppress(FileExistsError):
                 path.hardlink_to(made)
             made.unlink()
-        return path.read_text().strip()
+        secret = path.read_text().strip()
+        if len(secret) < MIN_SECRET:
+            raise ConfigurationError(f"{path} holds no secret of {MIN_SECRET} characters: delete it to have one made")
+        return secret
 
     def own_secrets(self) -> tuple[str, ...]:
         """Values that must never be stored or told, wherever they turn up."""
@@ -215,11 +226,12 @@ def variable(name: str) -> str:
 
 def sources(flags: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Where each field's value comes from: flag, environment, .env, pyproject.toml or default."""
-    read = {
-        "environment": EnvSettingsSource(Settings)(),
-        ".env": DotEnvSettingsSource(Settings)(),
-        "pyproject.toml": PyprojectTomlConfigSettingsSource(Settings)(),
-    }
+    with _readable():
+        read = {
+            "environment": EnvSettingsSource(Settings)(),
+            ".env": DotEnvSettingsSource(Settings)(),
+            "pyproject.toml": PyprojectTomlConfigSettingsSource(Settings)(),
+        }
     found: dict[str, str] = {}
     for name in Settings.model_fields:
         keys = {name, variable(name)}
@@ -234,6 +246,17 @@ def unknown_variables() -> tuple[str, ...]:
     """Variables that begin with NETRA_ and are no setting: most likely typing errors."""
     known = {variable(name) for name in Settings.model_fields}
     return tuple(sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known))
+
+
+@contextlib.contextmanager
+def _readable() -> Generator[None]:
+    """Turns what is wrong with a whole file into a sentence."""
+    try:
+        yield
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"pyproject.toml cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f".env and pyproject.toml must be UTF-8: {error}") from error
 
 
 def _sentence(settings: type[Settings], location: tuple[int | str, ...], message: str) -> str:

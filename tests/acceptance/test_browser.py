@@ -53,7 +53,7 @@ async ([url, content]) => new Promise((resolve) => {
 def chromium() -> Iterator[Browser]:
     """A browser. Enter it last: Playwright holds this thread's event loop."""
     if not Path(CHROMIUM).exists():
-        if os.environ.get("CI"):  # noqa: TID251 - what CI says of itself
+        if os.environ.get("CI"):
             pytest.fail("there is no chromium, and CI must have one")
         pytest.skip("there is no chromium")
     with sync_playwright() as playwright:

@@ -41,8 +41,7 @@ def ask(
 
 
 def environment(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA_", "OPENAI_"))}  # noqa: TID251 - a child has the environment of its parent
-    return {**kept, "NETRA_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "NETRA_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
 
 def command(home: Path, *args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -163,21 +163,25 @@ def test_a_port_that_is_taken_ends_with_2_and_a_sentence(server, tmp_path):
     _one_sentence(refused_start(tmp_path, port=port), f"127.0.0.1:{port}")
 
 
+SHARED_STATE = """
+from netra_apex import AgentRegistry, BaseAgent
+
+class Forgetful(BaseAgent):
+    name = "forgetful"
+    seen = []
+
+    async def run(self, task, scope):
+        return task
+
+registry = AgentRegistry([Forgetful])
+"""
 BROKEN = {
     "no such file": (None, "missing.py"),
     "a syntax error": ("def broken(:\n", "SyntaxError"),
     "code that raises": ("raise RuntimeError('my own mistake')\n", "my own mistake"),
     "no registry": ("x = 1\n", "registry"),
     "another registry": ("registry = {}\n", "AgentRegistry"),
-    "shared state": (
-        "from netra_apex import AgentRegistry, BaseAgent\n"
-        "class Forgetful(BaseAgent):\n"
-        "    name = 'forgetful'\n"
-        "    seen = []\n"
-        "    async def run(self, task, scope): return task\n"
-        "registry = AgentRegistry([Forgetful])\n",
-        "seen",
-    ),
+    "shared state": (SHARED_STATE, "seen"),
 }
 
 

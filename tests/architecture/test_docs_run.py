@@ -29,9 +29,7 @@ def of_kind(mark):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder to run in, without anybody's settings."""
-    for name in [name for name in os.environ if name.startswith(("NETRA_", "OPENAI_"))]:  # noqa: TID251 - a reader's own
-        monkeypatch.delenv(name)
+    """An empty folder to run in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -55,9 +53,8 @@ def server(tmp_path_factory):
     """The address of a server that serves the demo team, with the user that the documents name."""
     home = tmp_path_factory.mktemp("server")
     add_ada(home)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA_", "OPENAI_"))}  # noqa: TID251 - a child has the environment of its parent
     process = subprocess.Popen(
-        [NETRA, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True, env=kept | {"NETRA_HOME": str(home)}
+        [NETRA, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True, env=os.environ | {"NETRA_HOME": str(home)}
     )
     try:
         found = re.search(r"http://\S+", process.stdout.readline())

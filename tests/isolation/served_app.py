@@ -1,4 +1,4 @@
-"""The application that isolation tests serve. Its agents and tools tell what they find of others, and can wait for them.
+"""The application that isolation tests serve: its agents and tools tell what they find of others, and wait for them.
 
 `party:NAME:SIZE` in a message is a barrier: whoever is told it goes on once SIZE of them are there, so that a test
 knows that all of them were inside the same code at once. The barriers are the test's own shared state, on purpose.

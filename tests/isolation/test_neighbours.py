@@ -90,7 +90,7 @@ def test_a_user_with_a_full_queue_does_not_stand_before_another(server):
         flood = [await noisy.ask("slowly [[chunks=40 delay=10]]") for _ in range(23)]
         accepted = await quiet.ask("quickly [[chunks=2]]")
         await quiet.ended(accepted["run_id"], seconds=BOUND)
-        assert [frame["type"] for frame in quiet.of(accepted["run_id"])][0] == "agent_started"
+        assert quiet.of(accepted["run_id"])[0]["type"] == "agent_started"
         # His had not all begun by then.
         started = server.rows("select count(*) from runs where user_id = ? and status = 'queued'", mallory.name)
         assert started[0][0] > 0
@@ -148,7 +148,7 @@ CANCELS, USERS = 200, 8
 
 def test_after_two_hundred_random_cancels_every_answer_is_that_of_its_question(server, wire):
     async def one(client, login, socket, thread_id, number, dice):
-        """One run, which is cancelled after some of its frames, or not at all; by socket, by HTTP, or by a lost line."""
+        """One run, which is cancelled after some of its frames, or not; by socket, by HTTP, or after a lost line."""
         tag = f"{login.name}q{number}x"
         content = f"question {tag} [[call=consult chunks=15 delay=2 tag={tag}]]"
         accepted = await socket.ask(content, thread_id=thread_id)

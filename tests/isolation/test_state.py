@@ -1,4 +1,4 @@
-"""No state passes from one run to another: not by the agent, its class, a variable of the context, a thread or a module."""
+"""No state passes from one run to another: by no agent, class, context variable, thread or module."""
 
 import asyncio
 import collections

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from argon2 import PasswordHasher
-from tests.support.wire_model import WireModel
 
 from netra_apex import Settings
 from netra_apex.stores import open_stores
+from tests.support.wire_model import WireModel
 
 NETRA = Path(sys.executable).with_name("netra")
 APP = Path(__file__).with_name("served_app.py")
@@ -31,16 +31,11 @@ ORDERS = frozenset({"orders:read"})
 
 
 def environment(**settings: Any) -> dict[str, str]:
-    """This process's environment with these settings and nobody else's."""
-    clean = {
-        name: value
-        for name, value in os.environ.items()  # noqa: TID251 - a child's
-        if not name.startswith(("NETRA_", "OPENAI_")) and not name.lower().endswith("_proxy")
-    }
+    """This process's environment with these settings."""
     named = {
         name if name.startswith("OPENAI_") else f"NETRA_{name}".upper(): str(value) for name, value in settings.items()
     }
-    return clean | named
+    return os.environ | named
 
 
 def add_users(home: Path, users: Mapping[str, Iterable[str]]) -> None:

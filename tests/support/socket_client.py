@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import aiohttp
+
 from tests.support.raw_socket import RawSocket
 from tests.support.server import PASSWORD, Server
 

@@ -21,9 +21,9 @@ class Slots:
         """Calls this each time a slot is freed."""
         self._on_release = call
 
-    def free(self, user_id: str) -> bool:
-        """Whether this user could have another slot now."""
-        return self.total < self.per_process and self._of_user.get(user_id, 0) < self.per_user
+    def free(self, user_id: str) -> int:
+        """How many more slots this user could have now."""
+        return min(self.per_process - self.total, self.per_user - self._of_user.get(user_id, 0))
 
     def take(self, user_id: str) -> None:
         """Takes a slot.
@@ -79,7 +79,7 @@ class Schedule:
         mine = self._waiting.get(place.user_id, ())
         if (place.user_id, place.thread_id) in self._busy_threads or any(p.thread_id == place.thread_id for p in mine):
             return "another run of this thread is under way"
-        if mine or not self._slots.free(place.user_id):
+        if self._about_to_start(place.user_id) >= self._slots.free(place.user_id):
             full = self._slots.total >= self._slots.per_process
             return "the server is busy" if full else "as many of your runs as may be are under way"
         return None
@@ -92,7 +92,7 @@ class Schedule:
         """
         reason = self.reason_to_wait(place)
         mine = self._waiting.get(place.user_id)
-        if reason is not None and len(mine or ()) >= self._queued_per_user:
+        if reason is not None and len(mine or ()) - self._about_to_start(place.user_id) >= self._queued_per_user:
             raise QueueFull(f"{self._queued_per_user} of your runs are waiting already")
         if mine is None:
             mine = self._waiting[place.user_id] = deque()
@@ -124,6 +124,12 @@ class Schedule:
                 del self._waiting[place.user_id]
             return
         self._busy_threads.discard((place.user_id, place.thread_id))
+
+    def _about_to_start(self, user_id: str) -> int:
+        """How many of the user's runs that have entered need not wait: they are being accepted in this moment."""
+        mine = self._waiting.get(user_id, ())
+        firsts = {place.thread_id for place in mine if (user_id, place.thread_id) not in self._busy_threads}
+        return min(len(firsts), self._slots.free(user_id))
 
     def _first_in_thread(self, place: Place, mine: deque[Place]) -> bool:
         if (place.user_id, place.thread_id) in self._busy_threads:

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
+import threading
 from types import FrameType
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -20,16 +23,20 @@ from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.setup import new_setup_token
 from netra_apex.settings import Settings, is_loopback
 
+log = structlog.get_logger("netra_apex.server")
+
 WRONG_USAGE = 2
 FRAMES_BEFORE_1009 = 16  # a frame over the limit is answered with 4413 up to here; uvicorn closes beyond (DESIGN 4.5)
 LAST_ANSWERS_SECONDS = 5  # after the drain, how long answers that are under way may take
+LEFT_BEHIND_SECONDS = 2  # after all is closed, how long tasks and threads that agents left behind may take
 
 
 def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = None) -> int:
     """Serves until it is told to stop, and returns the exit code: 0 after an orderly end, 2 where it cannot start.
 
     The first SIGTERM or SIGINT drains: `/readyz` is 503, new messages are refused, and runs that are under way have
-    NETRA_DRAIN_SECONDS to end. A second one ends the process at once.
+    NETRA_DRAIN_SECONDS to end. A second one ends the process at once. The process is to end with the return: where an
+    agent left a task or a thread that doesn't, it is ended.
     """
     try:
         logs.configure((*settings.own_secrets(), settings.prepare_home()))
@@ -39,6 +46,7 @@ def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = 
             server = DrainingServer(_config(app, settings), app.state.lifecycle)
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 runner.run(server.serve(sockets=[listening]))
+                _end_process_soon()
     except (ConfigurationError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         return WRONG_USAGE
@@ -158,6 +166,23 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
     listening.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return listening
+
+
+def _end_process_soon() -> None:
+    """Ends the process though somebody's code ignores its cancellation: asyncio and Python would wait for it for ever.
+
+    Nothing is lost by it: the runtime is closed, and what was told is stored (G1).
+    """
+    last = threading.Timer(LEFT_BEHIND_SECONDS, _leave)
+    last.daemon = True  # It does not keep the process itself.
+    last.start()
+
+
+def _leave() -> None:
+    log.warning("something that an agent or a tool left behind does not end; the process ends without it")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _in_url(host: str) -> str:

@@ -276,7 +276,6 @@ class _Visit:
             if not accepted.repeated:
                 self._bridge.follow_new(accepted.thread_id, accepted.run_id)
 
-        self._bridge.check_room(more=1)
         user = self._principal
         accepted = await self._runtime.admission.post(user.user_id, user.permissions, frame.post, on_accepted)
         if accepted.repeated:

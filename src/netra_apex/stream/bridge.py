@@ -72,16 +72,19 @@ class WebSocketBridge:
         self.add(follower)
 
     def follow_new(self, thread_id: str, run_id: str) -> None:
-        """Follows a run of this user that was accepted this moment, from its first event."""
+        """Follows a run of this user that was accepted this moment, from its first event.
+
+        Beyond the limit of subscriptions too: how many runs a user may have is limited where they are accepted.
+        """
         self.add(Follower(run_id, 0, self._hub.open(self.user_id, thread_id, run_id)))
 
-    def check_room(self, runs: Iterable[str] = (), *, more: int = 0) -> None:
-        """Makes sure that these runs, and so many more, can be followed.
+    def check_room(self, runs: Iterable[str]) -> None:
+        """Makes sure that these runs can be subscribed to.
 
         Raises:
             Invalid: the connection would follow too many runs.
         """
-        if len(self._followed.keys() | set(runs)) + more > MAX_FOLLOWED:
+        if len(self._followed.keys() | set(runs)) > MAX_FOLLOWED:
             raise Invalid(f"a connection follows at most {MAX_FOLLOWED} runs: unsubscribe from some")
 
     def add(self, follower: Follower) -> None:

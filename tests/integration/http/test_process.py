@@ -37,9 +37,8 @@ class Process:
 
     def __init__(self, home, **settings):
         self.home = home
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA_", "OPENAI_"))}  # noqa: TID251 - a child's
         values = {"home": home, "port": 0} | settings
-        env = clean | {f"NETRA_{name}".upper(): str(value) for name, value in values.items()}
+        env = os.environ | {f"NETRA_{name}".upper(): str(value) for name, value in values.items()}
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
             env=env,

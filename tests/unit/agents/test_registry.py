@@ -45,7 +45,7 @@ def test_a_registry_finds_its_classes_by_name_and_keeps_their_order() -> None:
 @pytest.mark.parametrize(
     ("agents", "sentence"),
     [
-        (lambda: [], "has no agents"),
+        (list, "has no agents"),
         (lambda: [agent("one"), agent("one")], "its name 'one' is Helper's already"),
         (lambda: [agent("one")()], "it is an instance; register the class"),
         (lambda: [object], "it is no BaseAgent"),
@@ -123,7 +123,7 @@ MUTABLE: dict[str, Any] = {
 @pytest.mark.parametrize("kind", MUTABLE)
 def test_a_class_attribute_that_could_change_is_refused_and_named(kind: str) -> None:
     value = MUTABLE[kind]
-    with pytest.raises(RegistryError, match="class attribute stash is a .*every run would share") as refused:
+    with pytest.raises(RegistryError, match=r"class attribute stash is a .*every run would share") as refused:
         AgentRegistry([agent(stash=value)])
     assert type(value).__name__ in str(refused.value)
     assert refused.value.agent == "Helper"
@@ -255,7 +255,11 @@ def test_create_makes_a_fresh_instance_each_time_and_the_registry_keeps_none() -
 
 def test_only_those_whom_a_user_may_run_are_described() -> None:
     registry = AgentRegistry(
-        [agent("open", __doc__="Does things.\n\nAt length."), agent("closed", requires="orders:read"), agent("admin", requires="admin")]
+        [
+            agent("open", __doc__="Does things.\n\nAt length."),
+            agent("closed", requires="orders:read"),
+            agent("admin", requires="admin"),
+        ]
     )
     assert registry.describe(frozenset()) == (("open", "Does things."),)
     assert registry.describe(frozenset({"admin"})) == (("open", "Does things."), ("admin", ""))

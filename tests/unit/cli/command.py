@@ -20,8 +20,7 @@ class Done:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """This machine's own, without anybody's settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NETRA_", "OPENAI_"))}  # noqa: TID251 - a child has the environment of its parent
-    return {**kept, "NETRA_HOME": str(home), "PYTHONUNBUFFERED": "1", **more}
+    return {**os.environ, "NETRA_HOME": str(home), "PYTHONUNBUFFERED": "1", **more}
 
 
 def netra(*args: str, cwd: Path, stdin: str = "", **env: str) -> Done:

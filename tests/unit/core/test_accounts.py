@@ -11,21 +11,34 @@ from netra_apex.errors import Invalid
 
 @pytest.mark.parametrize(
     ("name", "ident"),
-    [("ada", "ada"), ("Ada", "ada"), ("Ada.L+x@example-1.org", "ada.l+x@example-1.org"), ("_a", "_a"), ("ＡＤＡ", "ada"),
-     ("e\u0301", "\u00e9"), ("\u00c9", "\u00e9"), ("名前", "名前"), ("a" * 64, "a" * 64)],
-)  # fmt: skip
+    [
+        ("ada", "ada"),
+        ("Ada", "ada"),
+        ("Ada.L+x@example-1.org", "ada.l+x@example-1.org"),
+        ("_a", "_a"),
+        ("ＡＤＡ", "ada"),
+        ("e\u0301", "\u00e9"),
+        ("\u00c9", "\u00e9"),
+        ("名前", "名前"),
+        ("a" * 64, "a" * 64),
+    ],
+)
 def test_a_name_is_its_id_once_it_is_normalised(name: str, ident: str) -> None:
     assert check_username(name) == ident
     assert check_username(ident) == ident
 
 
-@pytest.mark.parametrize("name", ["", " ", "a b", "a\n", "\nada", "ada ", ".ada", "@ada", "a" * 65, "a/b", "a:b", "a\x00", "a'b"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "a\n", "\nada", "ada ", ".ada", "@ada", "a" * 65, "a/b", "a:b", "a\x00", "a'b"]
+)
 def test_a_name_of_other_characters_is_refused(name: str) -> None:
     with pytest.raises(Invalid, match="user name is 1 to 64"):
         check_username(name)
 
 
-@pytest.mark.parametrize("name", ["default", "Default_User", "anonymous", "system", "user", "ANON", "ｄｅｆａｕｌｔ", "me", "null"])
+@pytest.mark.parametrize(
+    "name", ["default", "Default_User", "anonymous", "system", "user", "ANON", "ｄｅｆａｕｌｔ", "me", "null"]
+)
 def test_nobody_is_called_a_placeholder(name: str) -> None:
     with pytest.raises(Invalid, match="placeholder"):
         check_username(name)

@@ -15,7 +15,12 @@ def test_a_text_comes_back_unchanged(text: str) -> None:
 
 def test_a_post_with_all_its_fields_comes_back_unchanged() -> None:
     post = Post(
-        content="x" * MAX_CONTENT, thread_id="t", agent="a", replace="m", if_busy="reject", idempotency_key="k" * MAX_KEY
+        content="x" * MAX_CONTENT,
+        thread_id="t",
+        agent="a",
+        replace="m",
+        if_busy="reject",
+        idempotency_key="k" * MAX_KEY,
     )
     assert check_post(post) is post
     assert check_post(Post(content="hi"))

@@ -72,7 +72,9 @@ SHAPES: list[tuple[DurableEvent, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("event", "own"), SHAPES, ids=lambda value: value.get("type") if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("event", "own"), SHAPES, ids=lambda value: value.get("type") if isinstance(value, dict) else ""
+)
 def test_an_event_on_the_wire_has_these_fields_and_no_others(event: DurableEvent, own: dict[str, Any]) -> None:
     assert json.loads(encode(event)) == STAMP | {"depth": 0} | own
     assert encode(event).startswith(f'{{"type":"{own["type"]}"')

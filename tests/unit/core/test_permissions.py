@@ -12,7 +12,9 @@ def test_a_permission_is_written_as_orders_read() -> None:
     assert check_permissions(["a" * 64])
 
 
-@pytest.mark.parametrize("permission", ["", " ", "Orders:read", "orders read", "*", ":read", "a" * 65, "a\n", "é", "orders:*"])
+@pytest.mark.parametrize(
+    "permission", ["", " ", "Orders:read", "orders read", "*", ":read", "a" * 65, "a\n", "é", "orders:*"]
+)
 def test_another_form_is_refused_and_named(permission: str) -> None:
     with pytest.raises(Invalid, match="is no permission") as refused:
         check_permissions(["orders:read", permission])

@@ -164,7 +164,9 @@ def well_formed(events: list[DurableEvent]) -> None:
     assert terminal in ([], [len(events) - 1])
     started = [number for number, event in enumerate(events) if isinstance(event, AgentStarted)]
     assert len(started) <= 1
-    work = [n for n, e in enumerate(events) if not isinstance(e, RunQueued | AgentStarted | AgentFailed | AgentCancelled)]
+    work = [
+        n for n, e in enumerate(events) if not isinstance(e, RunQueued | AgentStarted | AgentFailed | AgentCancelled)
+    ]
     if work:
         assert started
         assert min(work) > started[0]

@@ -16,9 +16,11 @@ from netra_apex.errors import Busy, Invalid, StoreError
 from netra_apex.stores import Stores
 
 COMPLETED = (
-    AgentStarted(task="hi"), AgentThinking(text="hm", step=1), MessageCompleted(message_id="", content="hello"),
+    AgentStarted(task="hi"),
+    AgentThinking(text="hm", step=1),
+    MessageCompleted(message_id="", content="hello"),
     AgentCompleted(output="hello", usage=NO_USAGE, duration_ms=1),
-)  # fmt: skip
+)
 
 
 def with_stores(home: Path, main: Callable[[Stores], Awaitable[None]]) -> None:
@@ -33,9 +35,11 @@ async def finished(stores: Stores, user: str = "ada", content: str = "hi", **pos
     """A run that was posted and has completed with one answer."""
     accepted = await accept(stores, user, content, **post)
     events = [
-        event if not isinstance(event, MessageCompleted) else MessageCompleted(message_id=f"{accepted.run_id}a", content="hello")
+        event
+        if not isinstance(event, MessageCompleted)
+        else MessageCompleted(message_id=f"{accepted.run_id}a", content="hello")
         for event in COMPLETED
-    ]  # fmt: skip
+    ]
     await stores.runs.append(context_of(accepted, user), stamped(*events))
     return accepted
 

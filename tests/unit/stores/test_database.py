@@ -91,7 +91,14 @@ def test_one_failing_job_among_many_fails_alone(tmp_path: Path) -> None:
             connection.execute("insert into t values (2000)")
             raise RuntimeError("a bug")
 
-        jobs = [*map(insert, range(10)), bad, *map(insert, range(10, 20)), worse, insert(5), *map(insert, range(20, 30))]
+        jobs = [
+            *map(insert, range(10)),
+            bad,
+            *map(insert, range(10, 20)),
+            worse,
+            insert(5),
+            *map(insert, range(20, 30)),
+        ]
         answers = await asyncio.gather(*map(database.write, jobs), return_exceptions=True)
         failed = [answer for answer in answers if isinstance(answer, BaseException)]
         assert [type(error) for error in failed] == [StoreError, RuntimeError, StoreError]

@@ -31,14 +31,32 @@ def test_garbage_is_refused_with_a_sentence_or_is_a_cursor(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "forged", [None, [], [1], ["a", "b"], [1, 2], [1, "a", 2], {"n": 1}, [-1, "a"], [2**53 + 1, "a"], [1.5, "a"], [True, "a"], [10**30, "a"]]
-)  # fmt: skip
+    "forged",
+    [
+        None,
+        [],
+        [1],
+        ["a", "b"],
+        [1, 2],
+        [1, "a", 2],
+        {"n": 1},
+        [-1, "a"],
+        [2**53 + 1, "a"],
+        [1.5, "a"],
+        [True, "a"],
+        [10**30, "a"],
+    ],
+)
 def test_a_forged_cursor_is_refused(forged: object) -> None:
     with pytest.raises(Invalid, match="none of ours"):
         read_cursor(base64.urlsafe_b64encode(json.dumps(forged).encode()).decode())
 
 
-@given(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))])))  # noqa: DTZ001 - hypothesis adds the zone
+@given(
+    st.datetimes(
+        datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))])
+    )
+)
 def test_a_time_is_kept_to_the_millisecond_whatever_its_zone(at: datetime) -> None:
     kept = from_ms(to_ms(at))
     assert abs(kept - at) <= timedelta(microseconds=501)

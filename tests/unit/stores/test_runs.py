@@ -252,7 +252,9 @@ def test_a_gap_or_a_double_is_refused_and_nothing_of_it_is_stored(tmp_path: Path
         accepted = await accept(stores)
         await told(stores, accepted, STARTED, THOUGHT)
         before = await contents(stores)
-        bad = [(AgentThinking(text="x", step=1, seq=seq), encode(AgentThinking(text="x", step=1, seq=seq))) for seq in seqs]
+        bad = [
+            (AgentThinking(text="x", step=1, seq=seq), encode(AgentThinking(text="x", step=1, seq=seq))) for seq in seqs
+        ]
         with pytest.raises(StoreError):
             await stores.runs.append(context_of(accepted), bad)
         assert await contents(stores) == before
@@ -305,9 +307,12 @@ def test_a_runs_status_follows_its_own_agents_events(tmp_path: Path, ending: Dur
         steps: list[tuple[list[DurableEvent], RunStatus]] = [
             ([RunQueued(reason="r")], RunStatus.QUEUED),
             ([STARTED], RunStatus.RUNNING),
-            ([AgentStarted(task="t", **deeper), AgentFailed(code="x", message="m", retryable=False, **deeper)], RunStatus.RUNNING),
+            (
+                [AgentStarted(task="t", **deeper), AgentFailed(code="x", message="m", retryable=False, **deeper)],
+                RunStatus.RUNNING,
+            ),
             ([THOUGHT, ending], status),
-        ]  # fmt: skip
+        ]
         seq = 1
         for events, wanted in steps:
             await stores.runs.append(context, stamped(*events, first=seq))
@@ -356,9 +361,14 @@ def test_a_run_is_told_what_was_said_before_it_and_not_itself(tmp_path: Path) ->
         await told(stores, second, STARTED, AgentFailed(code="x", message="m", retryable=False))
         await accept(stores, "eve", "hers")
         assert await history(stores, first.thread_id) == (
-            UserMessage("one"), AssistantMessage("1"), UserMessage("two"),
-        )  # fmt: skip
-        assert await stores.runs.begin(context_of(second), "helper", "two") == (UserMessage("one"), AssistantMessage("1"))
+            UserMessage("one"),
+            AssistantMessage("1"),
+            UserMessage("two"),
+        )
+        assert await stores.runs.begin(context_of(second), "helper", "two") == (
+            UserMessage("one"),
+            AssistantMessage("1"),
+        )
 
     with_stores(tmp_path, main)
 
@@ -366,9 +376,11 @@ def test_a_run_is_told_what_was_said_before_it_and_not_itself(tmp_path: Path) ->
 def test_a_transcript_goes_before_the_bare_messages_of_its_run(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
         whole = [
-            UserMessage("one"), AssistantMessage("", (ToolCall("c", "t", "{}"),)), ToolMessage("c", "r"),
+            UserMessage("one"),
+            AssistantMessage("", (ToolCall("c", "t", "{}"),)),
+            ToolMessage("c", "r"),
             AssistantMessage("1"),
-        ]  # fmt: skip
+        ]
         first = await accept(stores, content="one")
         await stores.runs.keep_transcript(context_of(first), [UserMessage("overwritten")])
         await stores.runs.keep_transcript(context_of(first), whole)
@@ -386,17 +398,25 @@ def test_replace_hides_the_message_all_that_followed_it_and_what_they_said_to_th
         for content in ("two", "three"):
             runs.append(await accept(stores, content=content, thread_id=runs[0].thread_id))
         for accepted in runs:
-            await stores.runs.keep_transcript(context_of(accepted), [UserMessage("t"), AssistantMessage(accepted.run_id)])
+            await stores.runs.keep_transcript(
+                context_of(accepted), [UserMessage("t"), AssistantMessage(accepted.run_id)]
+            )
             await told(stores, accepted, STARTED, THOUGHT, answer(accepted.run_id), completed(accepted.run_id))
         thread_id = runs[0].thread_id
         edited = await accept(stores, content="two, better", thread_id=thread_id, replace=runs[1].message_id)
         await told(stores, edited, STARTED, THOUGHT, answer("yes"), completed("yes"))
         assert await said(stores, thread_id) == [
-            "user: one", f"assistant: {runs[0].run_id}", "user: two, better", "assistant: yes",
-        ]  # fmt: skip
+            "user: one",
+            f"assistant: {runs[0].run_id}",
+            "user: two, better",
+            "assistant: yes",
+        ]
         assert await history(stores, thread_id) == (
-            UserMessage("t"), AssistantMessage(runs[0].run_id), UserMessage("two, better"), AssistantMessage("yes"),
-        )  # fmt: skip
+            UserMessage("t"),
+            AssistantMessage(runs[0].run_id),
+            UserMessage("two, better"),
+            AssistantMessage("yes"),
+        )
         assert await stores.runs.events("ada", runs[2].run_id, 0) != ()  # the log keeps what was told
 
     with_stores(tmp_path, main)
@@ -411,9 +431,12 @@ def test_only_a_message_of_ones_own_in_this_thread_is_replaced(tmp_path: Path, w
         if which == "replaced already":
             await accept(stores, content="again", thread_id=mine.thread_id, replace=mine.message_id)
         ident = {
-            "answer": "msg_answer", "nowhere": "msg_none", "other thread": other.message_id,
-            "replaced already": mine.message_id, "another user's": hers.message_id,
-        }[which]  # fmt: skip
+            "answer": "msg_answer",
+            "nowhere": "msg_none",
+            "other thread": other.message_id,
+            "replaced already": mine.message_id,
+            "another user's": hers.message_id,
+        }[which]
         before = await contents(stores)
         with pytest.raises(NotFound, match=f"there is no message of yours in this thread {ident}"):
             await accept(stores, content="x", thread_id=mine.thread_id, replace=ident)
@@ -446,7 +469,11 @@ def test_a_history_begins_with_what_a_person_said_and_has_each_call_with_its_ans
                 await stores.runs.keep_transcript(context_of(accepted), script)
             events = [answer(f"a{number}")] if text else []
             await told(stores, accepted, STARTED, THOUGHT, *events, completed(None))
-            whole += script if kept else [m for m in script if isinstance(m, UserMessage) or m == AssistantMessage(f"a{number}")]
+            whole += (
+                script
+                if kept
+                else [m for m in script if isinstance(m, UserMessage) or m == AssistantMessage(f"a{number}")]
+            )
         found = () if thread_id is None else await history(stores, thread_id)
         assert len(found) <= limit
         assert list(found) == whole[len(whole) - len(found) :]

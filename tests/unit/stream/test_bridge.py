@@ -232,7 +232,12 @@ def test_an_answer_comes_before_the_first_event_of_the_run_that_it_accepts() -> 
                 bridge.follow_new(context.thread_id, context.run_id)
                 await tell(emitter, STARTED, THOUGHT, COMPLETED)
                 frames = (await socket.until(4 * (number + 1)))[-4:]
-                assert [f["type"] for f in frames] == ["message_accepted", "agent_started", "agent_thinking", "agent_completed"]
+                assert [f["type"] for f in frames] == [
+                    "message_accepted",
+                    "agent_started",
+                    "agent_thinking",
+                    "agent_completed",
+                ]
                 assert {f["run_id"] for f in frames} == {context.run_id}
 
     run(main())

@@ -152,8 +152,10 @@ def test_a_cancelled_wait_does_not_undo_the_storing() -> None:
 
 
 ENDS: list[DurableEvent] = [
-    COMPLETED, AgentFailed(code="x", message="m", retryable=False), AgentCancelled(by="ada"),
-]  # fmt: skip
+    COMPLETED,
+    AgentFailed(code="x", message="m", retryable=False),
+    AgentCancelled(by="ada"),
+]
 
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda event: type(event).__name__)
@@ -262,13 +264,22 @@ def test_an_emitter_cannot_address_another_user_whatever_an_event_claims() -> No
         eve, ada = telling.emitter("eve"), telling.emitter("ada")
         ada_context = ada.context
         forged = AgentStarted(
-            task="t", run_id=ada_context.run_id, thread_id=ada_context.thread_id, seq=99, agent="ada's", depth=0, at="never"
-        )  # fmt: skip
+            task="t",
+            run_id=ada_context.run_id,
+            thread_id=ada_context.thread_id,
+            seq=99,
+            agent="ada's",
+            depth=0,
+            at="never",
+        )
         await eve.voice("helper").emit(forged)
         (event,) = heard(eve)
         assert (event["run_id"], event["thread_id"], event["seq"], event["agent"]) == (
-            eve.context.run_id, eve.context.thread_id, 1, "helper",
-        )  # fmt: skip
+            eve.context.run_id,
+            eve.context.thread_id,
+            1,
+            "helper",
+        )
         assert heard(ada) == telling.log.bodies[ada_context.run_id] == []
         assert telling.hub.live("ada", eve.context.run_id) is None
         with pytest.raises(AttributeError):
@@ -309,9 +320,12 @@ def test_no_secret_is_kept_for_later_runs() -> None:
         telling = Telling(secrets=[SECRET])
         emitter = telling.emitter()
         kept: list[ModelMessage] = [
-            SystemMessage(SECRET), UserMessage(f"my key: {SECRET}"), AssistantMessage(SECRET),
-            AssistantMessage(SECRET, (ToolCall("c", "t", json.dumps({"key": SECRET})),)), ToolMessage("c", json.dumps([SECRET])),
-        ]  # fmt: skip
+            SystemMessage(SECRET),
+            UserMessage(f"my key: {SECRET}"),
+            AssistantMessage(SECRET),
+            AssistantMessage(SECRET, (ToolCall("c", "t", json.dumps({"key": SECRET})),)),
+            ToolMessage("c", json.dumps([SECRET])),
+        ]
         emitter.keep(kept)
         (transcript,) = telling.log.transcripts.values()
         assert [type(message) for message in transcript] == [type(message) for message in kept]
@@ -337,7 +351,9 @@ def test_a_secret_that_comes_in_pieces_is_never_shown() -> None:
                     shown += json.loads(body)["text"]
             assert "correct-horse-battery" not in shown
         ident = writer.finish()
-        await emitter.voice("helper").emit(MessageCompleted(message_id=ident, content=f"a {SECRET} and correct-horse-bat "))
+        await emitter.voice("helper").emit(
+            MessageCompleted(message_id=ident, content=f"a {SECRET} and correct-horse-bat ")
+        )
         for seq, body in await telling.reader.advance("ada", follower):
             shown += json.loads(body)["text"] if seq is None else ""
         assert shown == "a [redacted] and correct-horse-bat "
@@ -371,8 +387,13 @@ def test_two_emitters_of_one_run_speak_into_one_feed() -> None:
         first.close()
         # What ends a run that broke: its readers wait on the feed that they have.
         second = UserWebSocketEmitter(
-            first.context, telling.log, telling.hub, telling.redactor, telling.meter, first.stream  # type: ignore[arg-type]
-        )  # fmt: skip
+            first.context,
+            telling.log,
+            telling.hub,
+            telling.redactor,
+            telling.meter,
+            first.stream,  # type: ignore[arg-type]
+        )
         await second.voice("helper").emit(AgentFailed(code="x", message="m", retryable=False))
         assert second.feed is first.feed
         assert heard_of
@@ -390,8 +411,13 @@ def test_a_feed_that_is_taken_up_from_the_log_does_not_pretend_to_have_its_begin
         await turns()
         telling.hub.close(first.feed)
         second = UserWebSocketEmitter(
-            first.context, telling.log, telling.hub, telling.redactor, telling.meter, first.stream  # type: ignore[arg-type]
-        )  # fmt: skip
+            first.context,
+            telling.log,
+            telling.hub,
+            telling.redactor,
+            telling.meter,
+            first.stream,  # type: ignore[arg-type]
+        )
         second.voice("helper").emit(AgentFailed(code="x", message="m", retryable=False))
         follower = await telling.reader.follower("ada", first.context.run_id, 0)
         told = await telling.reader.advance("ada", follower)

@@ -31,9 +31,16 @@ COMPLETED = AgentCompleted(output="o", usage=NO_USAGE, duration_ms=1)
 
 def live(kind: str = "message", after_seq: int = 0, text: str = "") -> LiveText:
     return LiveText(
-        kind=kind, run_id="run_a", message_id="msg_a", agent="helper", depth=0, parent_call_id=None,  # type: ignore[arg-type]
-        after_seq=after_seq, pieces=[text] if text else [], length=len(text),
-    )  # fmt: skip
+        kind=kind,
+        run_id="run_a",
+        message_id="msg_a",
+        agent="helper",
+        depth=0,
+        parent_call_id=None,  # type: ignore[arg-type]
+        after_seq=after_seq,
+        pieces=[text] if text else [],
+        length=len(text),
+    )
 
 
 def frames(told: list[tuple[int | None, str]]) -> list[dict[str, object]]:
@@ -88,8 +95,9 @@ def test_another_messages_end_is_not_the_end_of_the_text_that_it_was_shown() -> 
     assert [seq for seq, _ in told] == [1, 2]
     told = follower.stored(stored(MessageCompleted(message_id="msg_a", content="hello"), first=3))
     assert [(frame["type"], frame.get("text")) for frame in frames(told)] == [
-        ("message_delta", "lo"), ("message_completed", None),
-    ]  # fmt: skip
+        ("message_delta", "lo"),
+        ("message_completed", None),
+    ]
 
 
 def test_a_text_that_was_begun_anew_and_finished_while_it_looked_away_is_reset_first() -> None:
@@ -99,8 +107,11 @@ def test_a_text_that_was_begun_anew_and_finished_while_it_looked_away_is_reset_f
     text.attempt, text.pieces, text.length, text.done = 2, [], 0, True
     told = follower.stored(stored(STARTED, MessageCompleted(message_id="msg_a", content="right")))
     assert [(f["type"], f.get("attempt"), f.get("offset")) for f in frames(told)] == [
-        ("agent_started", None, None), ("message_reset", 2, None), ("message_delta", 2, 0), ("message_completed", None, None),
-    ]  # fmt: skip
+        ("agent_started", None, None),
+        ("message_reset", 2, None),
+        ("message_delta", 2, 0),
+        ("message_completed", None, None),
+    ]
 
 
 def test_offsets_count_code_points() -> None:

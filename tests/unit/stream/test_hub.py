@@ -108,7 +108,9 @@ def test_the_text_that_is_in_the_log_is_held_no_longer() -> None:
     run(main())
 
 
-def connection(number: int, user: str = "ada", session: str = "ses_a", closed: list[tuple[int, int]] | None = None) -> Connection:
+def connection(
+    number: int, user: str = "ada", session: str = "ses_a", closed: list[tuple[int, int]] | None = None
+) -> Connection:
     ended = closed if closed is not None else []
     return Connection(f"con_{number}", user, session, lambda code: ended.append((number, code)))
 

@@ -72,15 +72,27 @@ def test_a_cursor_left_out_is_the_beginning() -> None:
 @pytest.mark.parametrize(
     ("frame", "sentence"),
     [
-        ("", "no JSON"), ("{", "no JSON"), ("nonsense", "no JSON"), ("[" * 100_000, "nested too deep"),
-        ("[]", "JSON object"), ("1", "JSON object"), ("null", "JSON object"), ('"ping"', "JSON object"),
-        ("{}", "has a type"), ('{"type":1}', "has a type"), ('{"type":null}', "has a type"),
-        ('{"type":"user_message"}', "^user_message: .*content"), ('{"type":"user_message","content":1}', "content"),
+        ("", "no JSON"),
+        ("{", "no JSON"),
+        ("nonsense", "no JSON"),
+        ("[" * 100_000, "nested too deep"),
+        ("[]", "JSON object"),
+        ("1", "JSON object"),
+        ("null", "JSON object"),
+        ('"ping"', "JSON object"),
+        ("{}", "has a type"),
+        ('{"type":1}', "has a type"),
+        ('{"type":null}', "has a type"),
+        ('{"type":"user_message"}', "^user_message: .*content"),
+        ('{"type":"user_message","content":1}', "content"),
         ('{"type":"user_message","content":"x","contents":1}', "contents"),
         ('{"type":"user_message","content":"x","user_id":"eve"}', "user_id"),
         ('{"type":"user_message","content":"x","if_busy":"maybe"}', "if_busy"),
-        ('{"type":"cancel"}', "run_id"), ('{"type":"cancel","run_id":null}', "run_id"),
-        ('{"type":"ping","id":[]}', "id"), ('{"type":"ping","id":1.5}', "id"), ('{"type":"ping","id":true}', "id"),
+        ('{"type":"cancel"}', "run_id"),
+        ('{"type":"cancel","run_id":null}', "run_id"),
+        ('{"type":"ping","id":[]}', "id"),
+        ('{"type":"ping","id":1.5}', "id"),
+        ('{"type":"ping","id":true}', "id"),
         ('{"type":"subscribe"}', "either run_id or thread_id"),
         ('{"type":"subscribe","run_id":"r","thread_id":"t"}', "either run_id or thread_id"),
         ('{"type":"unsubscribe"}', "either run_id or thread_id"),
@@ -96,7 +108,7 @@ def test_a_cursor_left_out_is_the_beginning() -> None:
         ('{"type":"user_message","content":"\\ud800"}', "."),
         ('{"type":"user_message","content":"\ud800"}', "."),
     ],
-)  # fmt: skip
+)
 def test_a_frame_that_is_none_is_refused_with_a_sentence(frame: str, sentence: str) -> None:
     with pytest.raises(Invalid, match=sentence) as refused:
         read_frame(frame)
@@ -114,15 +126,32 @@ def test_a_type_that_is_not_known_is_named_and_the_known_ones_too(kind: str) -> 
 
 @pytest.mark.parametrize(
     ("frame", "ident"),
-    [('{"type":"nope","id":"a"}', "a"), ('{"id":7}', 7), ('{"id":-1,"x":{}}', -1), ("{}", None), ("[]", None), ("{", None),
-     ('{"id":[]}', None), ('{"id":1.5}', None), ('{"id":"' + "x" * 201 + '"}', None), ('{"id":"\ud800"}', None),
-     ('{"id":9007199254740993}', None), ("[" * 100_000, None), ('{"id":true}', None)],
-)  # fmt: skip
+    [
+        ('{"type":"nope","id":"a"}', "a"),
+        ('{"id":7}', 7),
+        ('{"id":-1,"x":{}}', -1),
+        ("{}", None),
+        ("[]", None),
+        ("{", None),
+        ('{"id":[]}', None),
+        ('{"id":1.5}', None),
+        ('{"id":"' + "x" * 201 + '"}', None),
+        ('{"id":"\ud800"}', None),
+        ('{"id":9007199254740993}', None),
+        ("[" * 100_000, None),
+        ('{"id":true}', None),
+    ],
+)
 def test_the_id_of_a_refused_frame_is_found_where_it_can_be_echoed(frame: str, ident: object) -> None:
     assert id_of(frame) == ident
 
 
-@given(st.text() | st.recursive(st.none() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)).map(json.dumps))
+@given(
+    st.text()
+    | st.recursive(st.none() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)).map(
+        json.dumps
+    )
+)
 def test_whatever_comes_is_a_frame_or_a_refusal(frame: str) -> None:
     id_of(frame)
     try:
@@ -137,12 +166,23 @@ def test_answers_carry_the_id_of_what_they_answer_and_refusals_always_have_one()
     assert json.loads(write("message_accepted", 0, run_id="r")) == {"type": "message_accepted", "id": 0, "run_id": "r"}
     assert json.loads(write_refusal(Busy("no"), None)) == {"type": "error", "id": None, "code": "busy", "message": "no"}
     assert json.loads(write_refusal(NotFound("run", "r"), 3)) == {
-        "type": "error", "id": 3, "code": "not_found", "message": "there is no run r",
-    }  # fmt: skip
+        "type": "error",
+        "id": 3,
+        "code": "not_found",
+        "message": "there is no run r",
+    }
 
 
 def test_the_close_codes_are_the_contracts() -> None:
     assert {close.name: int(close) for close in Close} == {
-        "DRAINING": 1001, "BINARY": 1003, "NOT_UTF8": 1007, "BUG": 1011, "UNAUTHENTICATED": 4401, "ORIGIN": 4403,
-        "TIMED_OUT": 4408, "TOO_MANY": 4409, "TOO_LARGE": 4413, "FLOOD": 4429,
-    }  # fmt: skip
+        "DRAINING": 1001,
+        "BINARY": 1003,
+        "NOT_UTF8": 1007,
+        "BUG": 1011,
+        "UNAUTHENTICATED": 4401,
+        "ORIGIN": 4403,
+        "TIMED_OUT": 4408,
+        "TOO_MANY": 4409,
+        "TOO_LARGE": 4413,
+        "FLOOD": 4429,
+    }
