@@ -17,7 +17,8 @@
     │   └── ModelFailed         the provider answered with an error
     │       ├── OutputInvalid     the answer is not of the type that was asked for
     │       └── ModelUnavailable  the provider cannot be reached, or is not set up
-    └── CallFailed              ends a tool call as `tool_completed` with `ok: false` and a code
+    ├── CallFailed              ends a tool call as `tool_completed` with `ok: false` and a code
+    └── ClientError             what the typed client raises: its own tree, in netra_apex.client
 
 Errors carry facts as attributes; `str(error)` writes the sentence that a person reads.
 """
@@ -281,9 +282,13 @@ class OutputInvalid(ModelFailed):
 
 
 class ModelUnavailable(ModelFailed):
-    """The provider cannot be reached, or is not set up."""
+    """The provider cannot be reached, or is not set up; `set_up` is False for the second, which no retry mends."""
 
     code = "model_unavailable"
+
+    def __init__(self, message: str, *, model: str, set_up: bool = True) -> None:
+        super().__init__(message, model=model)
+        self.retryable = set_up
 
 
 class CallFailed(NetraError):

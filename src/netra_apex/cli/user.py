@@ -37,7 +37,7 @@ class NewUser:
 def add(
     name: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
     permission: Annotated[list[str] | None, typer.Option(help="A permission, such as orders:read; repeatable.")] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="May use the operator's pages.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Give the permission `admin`.")] = False,
     password_stdin: _FromStdin = False,
     from_file: Annotated[
         Path | None,

@@ -69,7 +69,7 @@ FACTS = (
     ),
     _fact(
         "Stop a run",
-        "Press stop in the browser, or send {type: cancel, run_id}. The run ends within two seconds, tools and model"
+        "Press Ctrl-C in netra chat, or send {type: cancel, run_id}. The run ends within two seconds, tools and model"
         " requests included.",
         "cancel stop abort end kill run interrupt",
     ),

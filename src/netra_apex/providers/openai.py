@@ -306,7 +306,7 @@ class OpenAIModel:
 
     def _require_key(self) -> None:
         if self._needs_key and not self._key:
-            raise ModelUnavailable(f"{self._name} needs a key: set OPENAI_API_KEY", model=self._name)
+            raise ModelUnavailable(f"{self._name} needs a key: set OPENAI_API_KEY", model=self._name, set_up=False)
 
     def _clean(self, message: str) -> str:
         """A provider may quote the key that it refuses, or whole pages."""

@@ -106,7 +106,9 @@ class PydanticAIModel:
             message = _message(error)
             raise self._failed(f"answered {error.status_code}: {message}", error.status_code, message) from error
         except ModelAuthenticationError as error:
-            raise ModelUnavailable(f"{self._name} refuses its key: {_message(error)}", model=self._name) from error
+            raise ModelUnavailable(
+                f"{self._name} refuses its key: {_message(error)}", model=self._name, set_up=False
+            ) from error
         except (AgentRunError, UserError) as error:
             message = _message(error)
             raise self._failed(f"failed: {message}", None, message) from error
@@ -147,7 +149,7 @@ class PydanticAIModel:
 
     async def _ready(self) -> ProviderModel:
         if self._model is None:
-            raise ModelUnavailable(self._lacks, model=self._name)
+            raise ModelUnavailable(self._lacks, model=self._name, set_up=False)
         if not self._entered:
             # Before the await, so that two first requests do not both enter: leaving once must close it.
             self._entered = True

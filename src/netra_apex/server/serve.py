@@ -21,7 +21,7 @@ from netra_apex.server import heartbeat
 from netra_apex.server.app import create_app
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.setup import new_setup_token
-from netra_apex.settings import Settings, is_loopback
+from netra_apex.settings import Settings
 
 log = structlog.get_logger("netra_apex.server")
 
@@ -113,7 +113,7 @@ class DrainingServer(uvicorn.Server):
         else:
             lines.append(f"Model: {model}")
         if token is not None:
-            public = here if is_loopback(settings.host) else settings.allowed_origins[0] + settings.root_path
+            public = (settings.allowed_origins or (here,))[0] + settings.root_path
             lines.append(f"Make the first administrator: {public}/setup#{token}")
             lines.append("This link works once, and for one hour.")
         sys.stdout.write("\n".join(lines) + "\n")

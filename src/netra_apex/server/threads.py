@@ -28,7 +28,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items of a page")]
 Cursor = Annotated[str | None, Query(max_length=256, description="The next_cursor of the page before")]
 Search = Annotated[
     str | None,
-    Query(max_length=200, description="Words of the title"),
+    Query(max_length=200, description="Words of the title or of a message"),
     AfterValidator(lambda text: text if text is None else check_line(text)),
 ]
 
@@ -86,7 +86,10 @@ async def rename_thread(thread_id: str, body: ThreadChange, principal: Caller, s
     responses=responses(401, 403, 404, 409, 422),
 )
 async def delete_thread(thread_id: str, principal: Caller, services: Running) -> None:
-    """Deletes a thread with its messages, runs and events; 409 while a run is under way."""
+    """Deletes a thread with its messages, runs and events; its unfinished runs are cancelled first.
+
+    409 where another run begins meanwhile.
+    """
     if not await services.runtime.admission.delete_thread(principal.user_id, thread_id):
         raise NotFound("thread", thread_id)
 
