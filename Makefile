@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup dev serve test check lint types floors bench clean
+.PHONY: setup dev serve test machines check lint types floors bench clean
 
 setup: $(VENV)/.installed
 dev: $(VENV)/.developing
@@ -35,7 +35,14 @@ types:
 floors:
 	$(BIN)/lint-imports
 
-test: check
+# Every branch of the machines that decide without I/O, by their own tests alone.
+machines: dev
+	$(BIN)/coverage run -m pytest -q -k "not takes_time" tests/unit/core tests/unit/engine/test_limits.py \
+		tests/unit/stream/test_follower.py tests/unit/stream/test_protocol.py
+	$(BIN)/coverage report
+	rm -f .coverage
+
+test: check machines
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 bench: dev

@@ -186,10 +186,6 @@ class Redactor:
             return self.text(text)
         return self.text(msgspec.json.encode(redacted).decode())
 
-    def stream(self) -> "RedactingStream":
-        """For a text that comes in pieces."""
-        return RedactingStream(self)
-
     def begin(self) -> "tuple[_PassStream, ...]":
         """Its passes, each at the beginning of a text in pieces."""
         return tuple(_PassStream(one) for one in self._passes)

@@ -120,16 +120,6 @@ class RunStream:
         self.last_seq += 1
         return self.last_seq
 
-    def check(self, events: Sequence[DurableEvent]) -> None:
-        """Whether all of these may come now, one after another. Nothing changes.
-
-        Raises:
-            IllegalTransition: one of them may not.
-        """
-        trial = RunStream(self.status, self.last_seq, dict(self.open_calls), dict(self._thoughts))
-        for event in events:
-            trial.admit(event)
-
     def admit_all(self, events: Sequence[DurableEvent]) -> int:
         """The `seq` of the first of these events, which come in one moment: all of them, or none.
 

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
+
 from netra_apex.errors import HomeInUse, Refused, StoreError
 from netra_apex.stores.statements import migrations
 
@@ -36,13 +38,29 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
         connection.execute(f"pragma busy_timeout = {BUSY_MS}")
-        connection.execute("pragma journal_mode = wal")
+        _use_wal(connection)
         # FULL: NORMAL outlives a killed process but not a power cut, and an event that was told must (G1).
         connection.execute("pragma synchronous = full")
         connection.execute("pragma foreign_keys = on")
     except sqlite3.Error as error:
         raise StoreError(f"the database {path} cannot be opened: {error}") from error
     return connection
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+# Of processes that open a new file together each wants it for itself here, which the busy time-out does not cover:
+# SQLite answers at once where waiting could be a deadlock.
+@retry(
+    retry=retry_if_exception(_is_busy),
+    stop=stop_after_delay(BUSY_MS / 1000),
+    wait=wait_random(0.005, 0.05),
+    reraise=True,
+)
+def _use_wal(connection: sqlite3.Connection) -> None:
+    connection.execute("pragma journal_mode = wal")
 
 
 def migrate(connection: sqlite3.Connection) -> int:

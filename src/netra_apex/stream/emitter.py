@@ -78,8 +78,6 @@ class UserWebSocketEmitter:
             raise ScopeClosed("emitter", self.context.run_id)
         if self._unstored is not None:
             raise self._unstored
-        if len(events) > 1:
-            self.stream.check(events)  # all of them or none: one that is refused must leave no gap
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         stamped: list[tuple[DurableEvent, str]] = []
         for seq, event in enumerate(events, self.stream.admit_all(events)):

@@ -54,6 +54,16 @@ FOLLOWS: dict[tuple[RunStatus, type[DurableEvent]], RunStatus] = {
 }  # fmt: skip
 
 
+def test_events_of_one_moment_come_all_or_none() -> None:
+    made = stream(STARTED)
+    for refused in ([THOUGHT, done()], [call()], [THOUGHT, call(), COMPLETED], [FAILED, THOUGHT]):
+        with pytest.raises(IllegalTransition):
+            made.admit_all(refused)
+    assert (made.status, made.last_seq, made.open_calls, made.thoughts(THOUGHT)) == (R, 1, {}, 0)
+    assert made.admit_all([THOUGHT, call()]) == 2
+    assert made.admit_all([done(), COMPLETED]) == 4
+
+
 @pytest.mark.parametrize("status", list(RunStatus))
 @pytest.mark.parametrize("event", ALL, ids=lambda event: type(event).__name__)
 def test_an_event_follows_a_status_or_is_refused_with_a_sentence(status: RunStatus, event: DurableEvent) -> None:
@@ -98,15 +108,6 @@ def test_a_refused_event_changes_nothing() -> None:
     assert made.admit(done("a")) == 4
     assert made.admit(COMPLETED) == 5
     assert made.status is RunStatus.COMPLETED
-
-
-def test_a_check_of_several_events_tells_whether_all_may_come_and_changes_nothing() -> None:
-    made = stream(STARTED)
-    made.check([THOUGHT, call(), done(), COMPLETED])
-    for refused in ([THOUGHT, done()], [call()], [THOUGHT, call(), COMPLETED], [FAILED, THOUGHT]):
-        with pytest.raises(IllegalTransition):
-            made.check(refused)
-    assert (made.status, made.last_seq, made.open_calls, made.thoughts(THOUGHT)) == (R, 1, {}, 0)
 
 
 @pytest.mark.parametrize("event", [call(), COMPLETED], ids=["call", "completed"])

@@ -87,6 +87,13 @@ def test_a_message_whose_text_it_was_never_shown_is_told_without_deltas() -> Non
     assert [seq for seq, _ in told] == [1, 2]
 
 
+def test_a_text_that_was_shown_whole_ends_without_another_delta() -> None:
+    follower = Follower("run_a", 0, None)
+    follower.passing([live(text="hello")])
+    told = follower.stored(stored(STARTED, MessageCompleted(message_id="msg_a", content="hello")))
+    assert [seq for seq, _ in told] == [1, 2]
+
+
 def test_another_messages_end_is_not_the_end_of_the_text_that_it_was_shown() -> None:
     follower = Follower("run_a", 0, None)
     text = live(text="hel")
