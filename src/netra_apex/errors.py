@@ -23,7 +23,15 @@
 Errors carry facts as attributes; `str(error)` writes the sentence that a person reads.
 """
 
+import traceback
 from typing import ClassVar
+
+
+def sentence(error: BaseException) -> str:
+    """`ExceptionType: message`, also of an exception whose own `__str__` fails."""
+    kind = type(error)
+    line = "".join(traceback.format_exception_only(error)).strip()
+    return kind.__name__ + line.removeprefix(f"{kind.__module__}.").removeprefix(kind.__qualname__)
 
 
 class NetraError(Exception):

@@ -62,8 +62,11 @@ class MemoryLog:
     def hurry(self) -> None:
         self.hurried += 1
 
-    def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> None:
+    def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:
         self.transcripts[context.run_id] = messages
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        kept.set_result(None)
+        return kept
 
     async def run(self, user_id: str, run_id: str) -> Run | None:
         owner, thread_id = self.owners.get(run_id, ("", ""))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from netra_apex.core.events import (
     DurableEvent,
     Ending,
     ToolCompleted,
+    ToolExecuting,
 )
 from netra_apex.core.messages import ModelMessage, UserMessage, answered
 from netra_apex.core.permissions import allows
@@ -28,12 +29,14 @@ from netra_apex.core.ports import Model, RunEmitter, Runs, Voice
 from netra_apex.core.runs import Result
 from netra_apex.engine.scope import EngineScope, Lent
 from netra_apex.errors import AgentFailed as AgentBroke
-from netra_apex.errors import AgentTimedOut, Forbidden, RunFailed, RunInterrupted, ScopeClosed
+from netra_apex.errors import AgentTimedOut, Forbidden, RunFailed, RunInterrupted, ScopeClosed, sentence
 from netra_apex.settings import Settings
 from netra_apex.tools import ToolDispatcher, ToolHost
+from netra_apex.tools.underway import put_out
 
 AgentFactory = Callable[[str], BaseAgent]
 GRACE_SECONDS = 1.0  # how long an agent that was stopped may take to let go; G9 allows 2 s to the ending
+PUT_OUT_SECONDS = 0.5  # and how long, after that, the requests and calls of tasks that it started
 
 log = structlog.get_logger()
 
@@ -159,28 +162,26 @@ class UserExecutionEngine:
             return _failure(error)
         if error is not None:
             log.error("agent failed", run_id=self.context.run_id, exc_info=error)
-            return _failure(AgentBroke(f"{type(error).__name__}: {error}"))
-        try:
-            output = to_jsonable_python(running.result())
-        except (PydanticSerializationError, ValueError, RecursionError) as problem:
-            return _failure(AgentBroke(f"the agent's output cannot be told: {problem}"))
-        return AgentCompleted(output=output, usage=lent.usage, duration_ms=round((time.perf_counter() - began) * 1000))
+            return _failure(AgentBroke(sentence(error)))
+        duration = round((time.perf_counter() - began) * 1000)
+        return AgentCompleted(output=running.result(), usage=lent.usage, duration_ms=duration)
 
     async def _let_go(self, running: "asyncio.Task[Any]", lent: Lent) -> None:
+        # First of all: an agent that catches its cancellation must not begin anything more.
+        lent.close()
         running.cancel()
         await asyncio.wait({running}, timeout=GRACE_SECONDS)
-        lent.closed = True
         if not running.done():
             log.warning("agent ignores its cancellation", run_id=self.context.run_id)
             running.add_done_callback(_forget)
 
     async def _end(self, lent: Lent, ending: Ending) -> Result:
         """Closes what is open, and tells the ending: all in one transaction."""
-        if lent.dispatcher is not None:
-            lent.dispatcher.close()
+        lent.close()
+        await put_out(lent.underway, PUT_OUT_SECONDS)
         if isinstance(ending, AgentCompleted):
             lent.think_first("Answering.")
-        lent.closed = True
+            lent.void_given_up()
         last = closing(self._emitter.stream.open_calls.values(), "cancelled", "the run ended")
         self._emitter.keep(answered(lent.transcript))
         await lent.voice.emit(*last, ending)
@@ -199,7 +200,7 @@ class UserExecutionEngine:
         return max(0.0, min(limit, (self.context.deadline - datetime.now(UTC)).total_seconds()))
 
 
-def closing(open_calls: Any, code: str, message: str) -> list[DurableEvent]:
+def closing(open_calls: Iterable[ToolExecuting], code: str, message: str) -> list[DurableEvent]:
     """The `tool_completed` of calls that nothing else will end (G3)."""
     return [
         ToolCompleted(call_id=call.call_id, tool=call.tool, ok=False, error=CallError(code, message), duration_ms=0)
@@ -209,10 +210,15 @@ def closing(open_calls: Any, code: str, message: str) -> list[DurableEvent]:
 
 async def _guarded(instance: BaseAgent, task: str, scope: EngineScope) -> Any:
     try:
-        return await instance.run(task, scope)
-    except SystemExit as error:
+        output = await instance.run(task, scope)
+    except (SystemExit, KeyboardInterrupt) as error:
         # asyncio would hand it to the loop, and one agent's exit() would end everybody's server.
-        raise AgentBroke(f"the agent asked the process to exit ({error.code})") from error
+        raise AgentBroke(f"the agent asked the process to exit: {sentence(error)}") from error
+    try:
+        # Here, where it is the agent's: an output may be a generator, or have a serialiser of its own.
+        return to_jsonable_python(output)
+    except (PydanticSerializationError, ValueError, RecursionError) as problem:
+        raise AgentBroke(f"the agent's output cannot be told: {problem}") from problem
 
 
 def _failure(error: RunFailed) -> AgentFailed:

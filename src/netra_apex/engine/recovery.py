@@ -9,7 +9,7 @@ from netra_apex.core.events import AgentFailed, DurableEvent, decode
 from netra_apex.core.ports import RunEmitter, Runs
 from netra_apex.core.runs import RunStatus, RunStream
 from netra_apex.engine.engine import closing
-from netra_apex.errors import NetraError, RunFailed, RunInterrupted, StoreError
+from netra_apex.errors import NetraError, RunFailed, RunInterrupted, StoreError, sentence
 
 UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
 PAGE = 500
@@ -43,23 +43,28 @@ class Recovery:
         return count
 
     async def end_broken(self, context: UserExecutionContext, agent: str, error: Exception) -> None:
-        """Ends a run of this process that broke; kept for `retry` where that fails too."""
-        reason = error if isinstance(error, NetraError) else NetraError(f"{type(error).__name__}: {error}")
-        try:
-            await self._end(context, agent, reason)
-        except StoreError as unstored:
-            log.warning("a run's ending cannot be stored yet", run_id=context.run_id, error=str(unstored))
+        """Ends a run of this process that broke; kept for `retry` where that cannot be stored."""
+        reason = error if isinstance(error, NetraError) else NetraError(sentence(error))
+        if not await self._settled(context, agent, reason):
             self._owed[context.run_id] = (context, agent, reason)
 
     async def retry(self) -> None:
         """Tries again what could not be stored before."""
-        for run_id, (context, agent, reason) in list(self._owed.items()):
-            try:
-                await self._end(context, agent, reason)
-            except StoreError as error:
-                log.warning("a run's ending still cannot be stored", run_id=run_id, error=str(error))
+        for run_id, owed in list(self._owed.items()):
+            if not await self._settled(*owed):
                 return
             del self._owed[run_id]
+
+    async def _settled(self, context: UserExecutionContext, agent: str, reason: NetraError) -> bool:
+        try:
+            await self._end(context, agent, reason)
+        except StoreError as unstored:
+            log.warning("a run's ending cannot be stored yet", run_id=context.run_id, error=str(unstored))
+            return False
+        except Exception:
+            # The run's boundary, as in the runner: the next start finds this run and ends it, and the others go on.
+            log.exception("a run that broke cannot be ended", run_id=context.run_id)
+        return True
 
     async def _end(self, context: UserExecutionContext, agent: str, reason: NetraError) -> None:
         stream = RunStream()

@@ -24,6 +24,10 @@ from netra_apex.engine.recovery import Recovery
 
 log = structlog.get_logger()
 
+_STOPPED_BEFORE = AgentFailed(
+    code="interrupted", message="the server stopped before the run's turn came", retryable=True
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -74,7 +78,7 @@ class _Live:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     engine: UserExecutionEngine | None = None
     waited: bool = False
-    halted: Ending | None = None
+    halted: AgentCancelled | AgentFailed | None = None
     asked_in: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
@@ -98,6 +102,7 @@ class LocalRunner:
         self._schedule = Schedule(slots, queued_per_user=queued_per_user)
         self._live: dict[str, _Live] = {}
         self._reasons: dict[str, str | None] = {}
+        self._draining = False
         slots.on_release(self._start_next)
 
     @property
@@ -126,6 +131,10 @@ class LocalRunner:
         run = _Live(order, emitter, self._engines.for_user(order.context, emitter=emitter))
         self._live[order.context.run_id] = run
         reason = self._reasons.pop(order.context.run_id, None)
+        if self._draining:
+            # It was being accepted when the drain began.
+            self._halt(run, _STOPPED_BEFORE)
+            return False
         self._start_next()
         run.waited = not run.lease.taken
         if run.waited:
@@ -142,18 +151,15 @@ class LocalRunner:
 
     async def drain(self, seconds: float) -> None:
         """Lets running runs end for so long, then ends the rest as interrupted; waiting ones at once."""
-        failed = AgentFailed(
-            code="interrupted", message="the server stopped before the run's turn came", retryable=True
-        )
+        self._draining = True
         for run in list(self._live.values()):
             if not run.lease.taken:
-                self._halt(run, failed)
+                self._halt(run, _STOPPED_BEFORE)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._all_ended()
         for run in list(self._live.values()):
-            if run.engine is not None:
-                run.engine.interrupt()
+            self._halt(run, _STOPPED_BEFORE)
         await self._all_ended()
 
     async def _all_ended(self) -> None:
@@ -165,15 +171,14 @@ class LocalRunner:
             return
         run.halted = ending
         if run.engine is not None:
-            if isinstance(ending, AgentCancelled):
-                run.engine.cancel(ending.by)
-            else:
-                run.engine.interrupt()
+            _stop(run.engine, ending)
         elif not run.lease.taken:
             self._schedule.leave(run.order.place)
             self._group.create_task(self._end_unstarted(run, ending))
 
     def _start_next(self) -> None:
+        if self._draining:
+            return
         while (place := self._schedule.start_next(self._live.keys())) is not None:
             run = self._live[place.run_id]
             run.lease.reserve()
@@ -184,8 +189,8 @@ class LocalRunner:
         try:
             async with run.lease as engine:
                 run.engine = engine
-                if isinstance(run.halted, AgentCancelled):
-                    engine.cancel(run.halted.by)
+                if run.halted is not None:
+                    _stop(engine, run.halted)
                 # One that waited asks again: the runs that it waited for have said something meanwhile.
                 await engine.run(order.agent, order.task, history=None if run.waited else order.history)
         except Exception as error:
@@ -211,3 +216,10 @@ class LocalRunner:
         self._live.pop(run.order.context.run_id, None)
         run.ended.set()
         self._start_next()
+
+
+def _stop(engine: UserExecutionEngine, ending: AgentCancelled | AgentFailed) -> None:
+    if isinstance(ending, AgentCancelled):
+        engine.cancel(ending.by)
+    else:
+        engine.interrupt()

@@ -1,5 +1,6 @@
 """`EngineScope`: what the engine lends one agent of a run, and takes back when the agent has ended."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,10 +21,11 @@ from netra_apex.core.messages import (
     Usage,
     UserMessage,
 )
-from netra_apex.core.ports import Model, Voice
+from netra_apex.core.ports import Deltas, Model, Voice
 from netra_apex.core.scope import RunScope, ToolCalls
 from netra_apex.errors import OutputInvalid, ScopeClosed, TurnsExhausted
 from netra_apex.tools import ToolDispatcher
+from netra_apex.tools.underway import Underway
 
 
 @dataclass(slots=True)
@@ -41,6 +43,9 @@ class Lent:
     usage: Usage = NO_USAGE
     closed: bool = False
     steps: dict[str, Any] = field(default_factory=dict[str, Any])
+    step_locks: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
+    asking: Underway = field(default_factory=Underway)
+    given_up: list[Deltas] = field(default_factory=list[Deltas])
 
     def think(self, text: str) -> Awaitable[None]:
         """Tells a thought."""
@@ -51,6 +56,23 @@ class Lent:
         """Tells this thought if the agent has told none yet (G4)."""
         if not self.thoughts:
             self.think(text)
+
+    def void_given_up(self) -> None:
+        """Takes back the text of answers that broke off: the agent has gone on without them."""
+        for writer in self.given_up:
+            writer.reset()
+        self.given_up.clear()
+
+    def close(self) -> None:
+        """Nothing more begins: the scope's methods raise `ScopeClosed`."""
+        self.closed = True
+        if self.dispatcher is not None:
+            self.dispatcher.close()
+
+    @property
+    def underway(self) -> tuple[Underway, ...]:
+        """Where requests and calls that have begun still are."""
+        return (self.asking,) if self.dispatcher is None else (self.asking, self.dispatcher.underway)
 
 
 class EngineScope(RunScope):
@@ -101,8 +123,15 @@ class EngineScope(RunScope):
             tools=lent.dispatcher.offer(tools),
             output_schema=None if adapter is None else adapter.json_schema(),
         )
+        lent.void_given_up()
         writer = lent.voice.writer(show=show)
-        reply = await model.complete(request, writer)
+        try:
+            with lent.asking:
+                reply = await model.complete(request, writer)
+        except BaseException:
+            # Not taken back yet: what a user has cancelled stays as he saw it.
+            lent.given_up.append(writer)
+            raise
         self._open()
         lent.usage += reply.usage
         message_id = writer.finish()
@@ -118,10 +147,11 @@ class EngineScope(RunScope):
 
     async def step(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """See `RunScope.step`."""
-        steps = self._open().steps
-        if name not in steps:
-            steps[name] = await function(*args)
-        return steps[name]
+        lent = self._open()
+        async with lent.step_locks.setdefault(name, asyncio.Lock()):
+            if name not in lent.steps:
+                lent.steps[name] = await function(*args)
+        return lent.steps[name]
 
     def _open(self) -> Lent:
         if self._lent.closed:

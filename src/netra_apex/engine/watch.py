@@ -39,3 +39,6 @@ async def watch(
                 await close_ended_logins()
         except StoreError as error:
             log.warning("the database does not answer", error=str(error))
+        except Exception:
+            # A fault in looking must not end the group that every run is in; what is seen late is seen next time.
+            log.exception("a look at what other processes wrote failed")

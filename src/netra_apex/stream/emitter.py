@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
@@ -31,6 +32,8 @@ from netra_apex.core.runs import RunStream
 from netra_apex.errors import ScopeClosed
 from netra_apex.stream.feed import Hub, LiveText, RunFeed
 from netra_apex.stream.meter import Meter
+
+log = structlog.get_logger()
 
 
 class UserWebSocketEmitter:
@@ -111,7 +114,8 @@ class UserWebSocketEmitter:
 
     def keep(self, transcript: Sequence[ModelMessage]) -> None:
         """Stores what later runs of the thread are to know, redacted, in one commit with what is emitted next."""
-        self._runs.keep_transcript(self.context, [_redacted_message(said, self.redactor) for said in transcript])
+        redacted = [_redacted_message(said, self.redactor) for said in transcript]
+        asyncio.ensure_future(self._runs.keep_transcript(self.context, redacted)).add_done_callback(self._kept)
 
     def close(self) -> None:
         """Nothing can be told any more through this emitter."""
@@ -119,6 +123,11 @@ class UserWebSocketEmitter:
         if not self.stream.last_seq:
             # A feed that has begun stays until its run has ended: who ends a run that broke tells its readers there.
             self._hub.close(self.feed)
+
+    def _kept(self, stored: "asyncio.Future[None]") -> None:
+        if not stored.cancelled() and (error := stored.exception()) is not None:
+            # The ending, which is stored next, most likely fails too, and that is told.
+            log.warning("a transcript cannot be stored", run_id=self.context.run_id, error=str(error))
 
     def _tell(self, stored: "asyncio.Future[None]", events: list[tuple[DurableEvent, str]]) -> None:
         if stored.cancelled():

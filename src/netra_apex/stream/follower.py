@@ -63,10 +63,12 @@ class Follower:
                 raise IllegalTransition(f"told up to {self.seq}", f"event {seq}", "events between are missing")
             if self._shown and body.startswith(_COMPLETED):
                 self._complete(body, told)
+            self.ended = body.startswith(_ENDINGS) and is_terminal(decode(body))
+            if self.ended:
+                self._take_back(told)
             told.append((seq, body))
             self.seq = seq
-            if body.startswith(_ENDINGS) and is_terminal(decode(body)):
-                self.ended = True
+            if self.ended:
                 break
         return told
 
@@ -101,6 +103,12 @@ class Follower:
             self._reset(shown, told)
         if rest := event.content[shown.length :]:
             told.append((None, _delta(shown.live, shown.length, rest)))
+
+    def _take_back(self, told: list[Told]) -> None:
+        """Before the ending, the texts that have become void since this reader was told of them."""
+        for shown in self._shown.values():
+            if shown.attempt != shown.live.attempt:
+                self._reset(shown, told)
 
     def _reset(self, shown: _Shown, told: list[Told]) -> None:
         live = shown.live

@@ -1,7 +1,6 @@
 """A call on its way: what it asks for, how it ended, and how both are told."""
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -96,10 +95,3 @@ def parse(text: str) -> tuple[Any, Failed | None]:
 def clean(text: str) -> str:
     """Without halves of surrogate pairs, which cannot be sent."""
     return text.encode("utf-8", "replace").decode()
-
-
-def sentence(error: BaseException) -> str:
-    """`ExceptionType: message`, also of an exception whose own `__str__` fails."""
-    kind = type(error)
-    line = "".join(traceback.format_exception_only(error)).strip()
-    return kind.__name__ + line.removeprefix(f"{kind.__module__}.").removeprefix(kind.__qualname__)

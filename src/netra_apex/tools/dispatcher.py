@@ -16,12 +16,13 @@ from netra_apex.core.messages import ToolCall, ToolMessage, ToolSpec
 from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Emitter
 from netra_apex.core.scope import RunScope, ToolCalls
-from netra_apex.errors import CallFailed, NetraError, ScopeClosed, ToolDefinitionError
+from netra_apex.errors import CallFailed, NetraError, ScopeClosed, ToolDefinitionError, sentence
 from netra_apex.tools.attempts import OutOfTime, Raised, Returned
-from netra_apex.tools.calls import CODES, SHOWN_NAME, Call, Done, Failed, clean, completed, for_model, parse, sentence
+from netra_apex.tools.calls import CODES, SHOWN_NAME, Call, Done, Failed, clean, completed, for_model, parse
 from netra_apex.tools.host import ToolHost
 from netra_apex.tools.results import cut, tell, tellable
 from netra_apex.tools.tool import Tool
+from netra_apex.tools.underway import Underway
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class ToolDispatcher(ToolCalls):
         self._scope_for = scope_for
         self._before_call = before_call
         self._closed = False
+        self.underway = Underway()
         self._tools: dict[str, Tool] = {}
         for tool in tools:
             self._add(tool)
@@ -182,9 +184,10 @@ class ToolDispatcher(ToolCalls):
         stored = self._emitter.emit(*events)
         open_calls = [call for call in calls if call.outcome is None]
         try:
-            # On disk before the function runs: after a crash nobody may find an effect without its call (G1).
-            await stored
-            await self._run_all(open_calls)
+            with self.underway:
+                # On disk before the function runs: after a crash nobody may find an effect without its call (G1).
+                await stored
+                await self._run_all(open_calls)
         except BaseException:
             # Told here and not in each call's own task: a task that is cancelled before it begins never gets there.
             self._tell_given_up(open_calls)
