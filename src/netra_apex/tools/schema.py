@@ -8,12 +8,15 @@ finished validator. The fields stand in a `TypedDict`, not in a model class: a p
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
+from dataclasses import dataclass, is_dataclass
+from dataclasses import fields as fields_of
 from typing import Annotated, Any, NotRequired, Required, cast, get_args, get_origin
 
 import msgspec
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
@@ -25,6 +28,8 @@ from netra_apex.core.scope import RunScope
 from netra_apex.errors import CallFailed, ToolDefinitionError
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+# A read-only mapping is one of them, as what it shows may be changed by who made it.
+_CONTAINERS = (MutableSequence, MutableMapping, MutableSet, bytearray, deque, array, types.MappingProxyType)
 _SHOWN_PROBLEMS = 5
 _SHOWN_NAME = 40
 
@@ -135,6 +140,30 @@ def _check_form(name: str, parameter: inspect.Parameter) -> None:
     if isinstance(parameter.default, FieldInfo):
         reason = f"parameter {parameter.name} has Field(...) as its default; write Annotated[..., Field(...)]"
         raise ToolDefinitionError(name, reason)
+    changing = _changing(parameter.default)
+    if changing is not None:
+        reason = f"parameter {parameter.name} has a {changing} in its default, which every user's calls would share"
+        raise ToolDefinitionError(
+            name, f"{reason}; write None and make the {changing} inside, or Annotated[..., Field(default_factory=...)]"
+        )
+
+
+def _changing(default: object) -> str | None:
+    """The type of what could change in a default; Python makes a default once, so all calls would see the change."""
+    if isinstance(default, tuple | frozenset):
+        return next(filter(None, map(_changing, cast("Iterable[object]", default))), None)
+    changes = isinstance(default, _CONTAINERS)
+    held: Iterable[object] = ()
+    if isinstance(default, BaseModel):
+        changes = not default.model_config.get("frozen")
+        held = vars(default).values()
+    elif isinstance(default, msgspec.Struct):
+        changes = not default.__struct_config__.frozen
+        held = [getattr(default, field) for field in default.__struct_fields__]
+    elif is_dataclass(default) and not isinstance(default, type):
+        changes = not cast("Any", default).__dataclass_params__.frozen
+        held = [getattr(default, field.name, None) for field in fields_of(default)]
+    return type(default).__name__ if changes else next(filter(None, map(_changing, held)), None)
 
 
 def _is_scope(hint: Any) -> bool:

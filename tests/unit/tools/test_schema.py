@@ -1,13 +1,17 @@
 """What a model is told of a function, and what is made of what it sends."""
 
+import collections
 import dataclasses
 import datetime
 import enum
+import functools
 import json
+import types
 from typing import Annotated, Any
 
+import msgspec
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.scope import RunScope
@@ -184,6 +188,71 @@ def test_a_parameter_that_a_model_cannot_fill_is_named() -> None:
 
 class threading_lock:  # any class that pydantic does not know
     pass
+
+
+class Options(BaseModel):
+    tags: list[str] = []
+
+
+class Fixed(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    tags: tuple[str, ...] = ()
+    loose: Any = None
+
+
+FIXED = Fixed()
+
+
+@dataclasses.dataclass
+class Page:
+    size: int = 1
+
+
+class Place(msgspec.Struct):
+    at: int = 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [], {}, set(), bytearray(), collections.deque(), collections.Counter(), types.MappingProxyType({}), Options(),
+        Page(), Place(),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_a_default_that_one_users_call_could_change_for_anothers_is_refused_and_the_parameter_named(value: Any) -> None:
+    record = Fixed(loose=value)
+
+    def by_position(query: str, seen: Any = value) -> str: ...
+    def by_name(query: str, *, seen: Any = value) -> str: ...
+    def inside(query: str, *, seen: Any = (1, (value,))) -> str: ...
+    def in_a_record(query: str, *, seen: Any = record) -> str: ...
+
+    kind = type(value).__name__
+    for function in (by_position, by_name, inside, in_a_record, functools.wraps(by_name)(lambda *a, **k: "")):
+        with pytest.raises(ToolDefinitionError, match=f"parameter seen has a {kind} in its default") as caught:
+            read_signature(function)
+        assert f"write None and make the {kind} inside, or Annotated[..., Field(default_factory=...)]" in str(
+            caught.value
+        )
+
+
+def test_a_default_that_cannot_change_is_taken() -> None:
+    def find(
+        query: str = "a", at: tuple[int, ...] = (1, 2), fixed: Fixed = FIXED, colour: Colour = Colour.RED,
+        day: datetime.date = datetime.date(2026, 1, 1), tags: frozenset[str] = frozenset(), kind: Any = Options,
+        seen: list[str] | None = None,
+    ) -> str: ...  # fmt: skip
+
+    assert read_signature(find).from_json("{}") == {}
+
+
+def test_a_default_factory_makes_each_call_a_default_of_its_own() -> None:
+    def find(seen: Annotated[list[str], Field(default_factory=list)]) -> str: ...
+
+    signature = read_signature(find)
+    signature.from_json("{}")["seen"].append("ada's")
+    assert signature.from_json("{}") == signature.from_values({}) == {"seen": []}
 
 
 def test_code_may_pass_arguments_by_position_but_never_the_scope() -> None:
