@@ -61,6 +61,18 @@ WORDS = [
     "xoxo",
     "well-known — naïve — 日本語 🎉",
     "password",
+    "the password is wrong; tokens are cheap, and a secret = a promise",
+    "token: int, password: str = None",
+    "password: ",
+    "Password: please!",
+    "password: case-sensitive",
+    "Authorization: Basic authentication",
+    "Basic authentication",
+    "token = tokens[0]; token = get_token(); token == other1x",
+    "password=$DB_PASS1",
+    "next_page_token=abc12345",
+    "max_tokens=131072",
+    "`token`: `int`",
 ]
 
 
@@ -98,6 +110,27 @@ def test_words_stay(words: str) -> None:
         ("token=ghp_abcdefghijklmnopqrst&x=1", "token=[redacted]&x=1"),
         ("Bearer abcdefgh$configured-secret$", "Bearer abcdefgh$[redacted]$"),
         ("Bearer abcdefghijklmnop-configured-secret!", "Bearer [redacted][redacted]!"),
+        ("AUTHORIZATION: BEARER abcdef012345", "AUTHORIZATION: BEARER [redacted]"),
+        ("Authorization: Basic dXNlcjpwYXNz and", "Authorization: Basic [redacted] and"),
+        ('-H "authorization: basic  dXNlcjpwYXNz"', '-H "authorization: basic  [redacted]"'),
+        ("Authorization: abc123def456", "Authorization: [redacted]"),
+        ("DB_PASSWORD=hunter2 PORT=1", "DB_PASSWORD=[redacted] PORT=1"),
+        ("password: hunter2, name: ada", "password: [redacted], name: ada"),
+        ("**Password:** hunter2", "**Password:** [redacted]"),
+        ("**Password**: hunter2", "**Password**: [redacted]"),
+        ("`password`: `hunter2x`", "`password`: `[redacted]`"),
+        ("pwd=p@ssword; secret = abc-123", "pwd=[redacted]; secret = [redacted]"),
+        ("/path?token=abc123&api_key=x-y-z-w&b=1", "/path?token=[redacted]&api_key=[redacted]&b=1"),
+        ("api-key=correct-horse", "api-key=[redacted]"),
+        ('password = "correct horse 9"', 'password = "[redacted]"'),
+        ("password := 'hunter2x'", "password := '[redacted]'"),
+        ("secret=aB3(x9$k", "secret=[redacted]"),
+        ('{"password":"hunter2-hunter2",}', '{"password":"[redacted]",}'),
+        ('{"password" : "a\\"b", "x": "y",}', '{"password" : "[redacted]", "x": "y",}'),
+        ("{'api_key': 'hunter', 'a': 1}", "{'api_key': '[redacted]', 'a': 1}"),
+        (r"{\"secret\":\"abc\",\"x\":1}", r"{\"secret\":\"[redacted]\",\"x\":1}"),
+        ("'password' => 'abc'", "'password' => '[redacted]'"),
+        ('"password": "a\\', '"password": "[redacted]\\'),
     ],
 )
 def test_what_is_no_secret_around_one_stays(text: str, redacted: str) -> None:
@@ -110,6 +143,39 @@ def test_a_configured_value_is_redacted_in_the_middle_of_a_word_and_a_short_one_
     assert redactor.text("xhunter2hunter2x short") == "x[redacted]x short"
 
 
+ASSIGNED = [
+    *(
+        "password",
+        "Token",
+        "api_key",
+        "Authorization",
+        "next_page_token",
+        '"password"',
+        "'secret'",
+        r"\"secret\"",
+        "`pwd`",
+    ),
+    *(
+        "=",
+        ": ",
+        " = ",
+        ":=",
+        "=>",
+        ":** ",
+        "  =",
+        '"',
+        "'",
+        "`",
+        "\\",
+        "hunter2",
+        "p@ss-word",
+        "Basic ",
+        "dXNlcjpwYXNz",
+    ),
+    *("x" * 23, "x" * 24, "x" * 25, "x" * 22 + "!", "(", ",", "&", "\n", " "),
+]
+
+
 def piece_of(text: str) -> st.SearchStrategy[str]:
     return st.integers(0, len(text)).map(lambda end: text[:end])
 
@@ -118,6 +184,7 @@ fragment = st.one_of(
     st.sampled_from(SECRETS),
     st.sampled_from(SECRETS).flatmap(piece_of),
     st.sampled_from(WORDS),
+    st.sampled_from(ASSIGNED),
     st.sampled_from(["Bearer ", "bearer ", "://", "ada:pass@", ":", "@", "-----END ", "-----", "-", "sk-", "eyJ", "."]),
     st.text("sk-_eyJ.:/@Bar gAIKh\n019", max_size=12),
     st.text(max_size=3),
@@ -157,7 +224,28 @@ def test_a_secret_in_pieces_is_never_shown_in_part(secret: str) -> None:
 
 def test_prose_passes_at_once() -> None:
     stream = RedactingStream(Redactor())
-    for token in ("The", " quick", " ask", " task", "-orien", "ted", " hello", ", ", "great", ".", " é🎉", "\n"):
+    for token in (
+        "The",
+        " password",
+        " is",
+        " secret",
+        "; a",
+        " token",
+        ", an",
+        " API",
+        " key",
+        " quick",
+        " ask",
+        " task",
+        "-orien",
+        "ted",
+        " hello",
+        ", ",
+        "great",
+        ".",
+        " é🎉",
+        "\n",
+    ):
         assert stream.feed(token) == token
     assert stream.end() == ""
 
@@ -173,6 +261,15 @@ def test_only_what_may_yet_become_a_secret_is_held_back() -> None:
     assert stream.feed("ghp_abcdefghijklmnop") == "[redacted]"
     assert stream.feed("qrstuvwxyz0123456789") == ""
     assert stream.feed("; done") == "; done"
+    assert stream.feed("; password") == "; password"
+    assert stream.feed(": ") == ""
+    assert stream.feed("sent") == ""
+    assert stream.feed(" by mail, token=") == ": sent by mail, token"
+    assert stream.feed("abc12") == ""
+    assert stream.feed("3") == "=[redacted]"
+    assert stream.feed('4 and "token":"') == ' and "token"'
+    assert stream.feed("x") == ':"[redacted]'
+    assert stream.feed('"') == '"'
     assert stream.end() == ""
 
 
@@ -194,6 +291,24 @@ def test_what_is_held_back_is_given_at_the_end() -> None:
 @pytest.mark.parametrize("value", ["hunter2", 12345, ["a"], {"a": "b"}])
 def test_what_stands_under_a_key_named_like_a_secret_is_redacted(key: str, value: Any) -> None:
     assert REDACTOR.value({"a": [{key: value}], key: value}) == {"a": [{key: "[redacted]"}], key: "[redacted]"}
+
+
+@pytest.mark.parametrize("key", ["passwords", "authorization_header", "access_tokens", "secrets"])
+@pytest.mark.parametrize("value", ["hunter2", 12345, ["a"]])
+def test_plural_names_of_secrets_count_too(key: str, value: Any) -> None:
+    assert REDACTOR.value({key: value}) == {key: "[redacted]"}
+
+
+@pytest.mark.parametrize("key", ["tokens", "pass", "Pass", "db_pass", "smtp-pass"])
+def test_names_that_also_count_things_are_secret_where_they_hold_text(key: str) -> None:
+    assert REDACTOR.value([{key: "hunter2"}, {key: ["abc", 1]}]) == [{key: "[redacted]"}, {key: "[redacted]"}]
+    for harmless in (12, [1, 2], {"input": 5}, None, True):
+        assert REDACTOR.value({key: harmless}) == {key: harmless}
+    assert REDACTOR.value({"bypass": "x", "compass": "north"}) == {"bypass": "x", "compass": "north"}
+
+
+def test_a_json_text_that_is_broken_is_redacted_by_its_keys_too() -> None:
+    assert REDACTOR.json('{"password":"hunter2-hunter2",}') == '{"password":"[redacted]",}'
 
 
 def test_a_json_value_keeps_its_shape() -> None:
@@ -250,6 +365,13 @@ ADVERSARIAL = {
     "names without a password": ("://" + "a" * 127 + ":" + "b" * 250 + " ") * 650,
     "blanks": "Bearer" + " " * 250_000,
     "beginnings of a configured value": "aaba" * 62_500,
+    "names without a value": "password=" * 28_000,
+    "names with blanks": "password:    " * 20_000,
+    "values that never tell": "password: " + "x" * 250_000,
+    "a value in quotes without end": '"password": "' + "x" * 250_000,
+    "backslashes in a value": '"password": "' + "\\" * 250_000,
+    "signs": "=:" * 125_000,
+    "signs after quotes": '":"=' * 62_500,
 }
 
 
