@@ -3,9 +3,10 @@
 import contextlib
 import ipaddress
 import os
+import re
 import secrets
 import tomllib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,8 +27,11 @@ PREFIX = "NETRA_"
 MIN_SECRET = 32
 _WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "netra", "development", "insecure", "example"})
 
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+
 Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]  # a year at most
+Days = Annotated[float, Field(gt=0, le=3650, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -61,8 +65,10 @@ class Settings(BaseSettings):
     )
     model: str | None = Field(None, description="provider:name; left out: the offline demo model, which says so.")
     access_token_seconds: Seconds = Field(900, description="Life of an access token.")
-    session_days: Seconds = Field(30, description="Life of a login.")
-    trusted_proxies: Names = Field((), description="Addresses of reverse proxies whose X-Forwarded-* is believed.")
+    session_days: Days = Field(30, description="Life of a login.")
+    trusted_proxies: Names = Field(
+        (), description="Addresses or networks of reverse proxies whose X-Forwarded-* is believed."
+    )
     root_path: str = Field("", description="Path under which a reverse proxy serves the application.")
 
     runs_per_user: Positive = Field(3, description="Runs of one user at once.")
@@ -72,12 +78,14 @@ class Settings(BaseSettings):
     history_messages: Positive = Field(100, description="Messages of a thread that a model is told.")
     agent_timeout_seconds: Seconds = Field(120, description="Active time of one agent.")
     tool_timeout_seconds: Seconds = Field(30, description="Time of one tool call that declares none.")
-    tool_result_bytes: Positive = Field(65_536, description="Size of a tool's result; more is cut, and says so.")
+    tool_result_bytes: Annotated[int, Field(ge=256)] = Field(
+        65_536, description="Size of a tool's result; more is cut, and says so."
+    )
     max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
-    frame_bytes: Positive = Field(65_536, description="Size of a frame that a client sends.")
+    frame_bytes: Annotated[int, Field(ge=100)] = Field(65_536, description="Size of a frame that a client sends.")
     frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
     frames_burst: Positive = Field(30, description="Frames of one connection at once.")
-    body_bytes: Positive = Field(1_048_576, description="Size of an HTTP request's body.")
+    body_bytes: Annotated[int, Field(ge=1024)] = Field(1_048_576, description="Size of an HTTP request's body.")
     heartbeat_seconds: Seconds = Field(25, description="Time between WebSocket pings, and time to answer one.")
     drain_seconds: Seconds = Field(20, description="Time that running runs have to end when the server stops.")
 
@@ -101,6 +109,28 @@ class Settings(BaseSettings):
             if scheme not in ("http", "https") or not separator or not rest or "/" in rest or "*" in rest:
                 raise ValueError(f"{origin!r} is no origin: write https://example.org, without path or wildcard")
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _name_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            try:
+                network = ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(
+                    f"{proxy!r} is no IP address or network: write 10.0.0.7 or 10.0.0.0/24 ({error})"
+                ) from error
+            if network.prefixlen == 0:
+                raise ValueError(f"{proxy!r} is every address: anybody could then say to be anybody")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _plain_path(cls, value: str) -> str:
+        path = value.removesuffix("/")
+        if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+            raise ValueError(f"{value!r} is no path: write /agents, of letters, digits and . _ ~ - between slashes")
+        return path
 
     @field_validator("secret_key")
     @classmethod
@@ -242,10 +272,22 @@ def sources(flags: Mapping[str, Any] | None = None) -> dict[str, str]:
     return found
 
 
-def unknown_variables() -> tuple[str, ...]:
-    """Variables that begin with NETRA_ and are no setting: most likely typing errors."""
+def unknown_names() -> tuple[str, ...]:
+    """Names that are no setting and look like one, each with where it stands: most likely typing errors."""
     known = {variable(name) for name in Settings.model_fields}
-    return tuple(sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known))
+    keys = Settings.model_fields.keys() | {name for name in known if not name.startswith(PREFIX)}
+    with _readable():
+        dotenv = DotEnvSettingsSource(Settings).env_vars
+        table = PyprojectTomlConfigSettingsSource(Settings).toml_data
+
+    def strangers(names: Iterable[str]) -> list[str]:
+        return sorted({name for name in map(str.upper, names) if name.startswith(PREFIX)} - known)
+
+    return (
+        *strangers(os.environ),
+        *(f"{name} in .env" for name in strangers(dotenv)),
+        *(f"{name} in [tool.netra]" for name in sorted(table.keys() - keys)),
+    )
 
 
 @contextlib.contextmanager

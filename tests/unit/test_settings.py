@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from netra_apex.errors import ConfigurationError
-from netra_apex.settings import MIN_SECRET, Settings, is_loopback, sources, unknown_variables, variable
+from netra_apex.settings import MIN_SECRET, Settings, is_loopback, sources, unknown_names, variable
 
 SECRET = "kX9-w2Qz_7LmNp4RtYv8BcDfGhJk3s5T"
 
@@ -129,6 +129,10 @@ def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"runs_per_user": 0}, "NETRA_RUNS_PER_USER: .*greater than 0"),
         ({"queued_per_user": -1}, "NETRA_QUEUED_PER_USER"),
         ({"agent_timeout_seconds": 0}, "NETRA_AGENT_TIMEOUT_SECONDS: .*greater than 0"),
+        ({"frame_bytes": 99}, "NETRA_FRAME_BYTES: .*100"),
+        ({"body_bytes": 1023}, "NETRA_BODY_BYTES: .*1024"),
+        ({"tool_result_bytes": 255}, "NETRA_TOOL_RESULT_BYTES: .*256"),
+        ({"agent_timeout_seconds": "inf"}, "NETRA_AGENT_TIMEOUT_SECONDS"),
         ({"secret_key": "short"}, "NETRA_SECRET_KEY: it has 5 characters; 32 is the least"),
         ({"secret_key": "a" * 40}, "NETRA_SECRET_KEY: it is well known or repeats itself"),
         ({"secret_key": "changeme" + SECRET}, "NETRA_SECRET_KEY: it is well known"),
@@ -210,8 +214,53 @@ def test_variables_that_are_no_setting_are_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("NETRA_OPENAI_API_KEY", "1")
     monkeypatch.setenv("NETRA_PORT", "1")
     monkeypatch.setenv("NETRAX", "1")
-    assert unknown_variables() == ("NETRA_OPENAI_API_KEY", "NETRA_PROT")
+    assert unknown_names() == ("NETRA_OPENAI_API_KEY", "NETRA_PROT")
     assert (variable("port"), variable("openai_api_key")) == ("NETRA_PORT", "OPENAI_API_KEY")
+
+
+def test_names_in_dotenv_and_pyproject_that_are_no_setting_are_told_with_where_they_stand(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("NETRA_RUN_PER_USER=7\nNETRA_PORT=8001\nOPENAI_API_KEY=k\nOTHER=1\n")
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.netra]\nrun_per_user = 7\nport = 1\nopenai_base_url = "http://a"\nNETRA_HOST = "localhost"\n'
+    )
+    assert unknown_names() == (
+        "NETRA_RUN_PER_USER in .env",
+        "NETRA_HOST in [tool.netra]",
+        "run_per_user in [tool.netra]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [("", ""), ("/", ""), ("/a", "/a"), ("/a/", "/a"), ("/a/b-c_d.e~1/", "/a/b-c_d.e~1")],
+)
+def test_a_root_path_has_a_slash_at_its_beginning_and_none_at_its_end(given: str, path: str) -> None:
+    assert Settings.load(root_path=given).root_path == path
+
+
+@pytest.mark.parametrize(
+    "path", ["agents", "//", "//a", "/a//b", "/a?b", "/a#b", "/a b", "/a\n", "/a;b", "/a/../b", "/é", "/a%20b"]
+)
+def test_a_root_path_that_is_none_is_refused(path: str) -> None:
+    sentence = refusal(root_path=path)
+    assert sentence == (
+        f"NETRA_ROOT_PATH: {path!r} is no path: write /agents, of letters, digits and . _ ~ - between slashes"
+    )
+
+
+@pytest.mark.parametrize("proxy", ["10.0.0.1", "10.0.0.0/24", "::1", "fd00::/8"])
+def test_proxies_are_addresses_and_networks(proxy: str) -> None:
+    assert Settings.load(trusted_proxies=proxy).trusted_proxies == (proxy,)
+
+
+@pytest.mark.parametrize("proxy", ["foo", "*", "localhost", "10.0.0.1/24", "10.0.0.1:80", "[::1]", "10.0.0.1, foo"])
+def test_a_proxy_that_is_no_address_or_network_is_refused(proxy: str) -> None:
+    assert "is no IP address or network: write 10.0.0.7 or 10.0.0.0/24" in refusal(trusted_proxies=proxy)
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
+def test_not_everybody_is_trusted_as_a_proxy(everybody: str) -> None:
+    assert f"NETRA_TRUSTED_PROXIES: {everybody!r} is every address" in refusal(trusted_proxies=everybody)
 
 
 def test_settings_are_frozen() -> None:

@@ -23,8 +23,11 @@ def chat(
 
     Without a terminal, each line of stdin is a message, stdout has the answers, and a run that fails ends it with 1.
     """
-    from netra_apex.cli.talk import Wishes, talk
+    from netra_apex.cli.talk import Wishes, reach, talk
 
+    if sys.stdin.isatty():
+        # Before anybody types a password in vain.
+        asyncio.run(reach(url))
     if user is None:
         if not sys.stdin.isatty():
             raise ConfigurationError("there is no terminal to ask for your name at: give it with --user")

@@ -14,12 +14,12 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     Every setting with its source; then database, model, origins and permissions; 1 if one of them is wrong.
     """
     from netra_apex.cli.checks import Check, check_all
-    from netra_apex.settings import Settings, sources, unknown_variables
+    from netra_apex.settings import Settings, sources, unknown_names
 
     settings = Settings.load()
     shown = _shown(settings, sources())
     checks = [
-        Check("setting", "warning", f"{name} is no setting: misspelled?") for name in unknown_variables()
+        Check("setting", "warning", f"{name} is no setting: misspelled?") for name in unknown_names()
     ] + asyncio.run(check_all(settings))
     wrong = any(check.state == "wrong" for check in checks)
     if as_json:

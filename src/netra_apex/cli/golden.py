@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from netra_apex.client import Event, OtherEvent
 from netra_apex.client.frames import kind_of
 from netra_apex.core.events import (
@@ -30,7 +32,10 @@ class Breach:
 
 
 def judge(events: Sequence[Event], *, without_tool: bool = False) -> tuple[Breach, ...]:
-    """Everything that is wrong with the events of a run that should have gone well."""
+    """Everything that is wrong with the events of a run that should have gone well.
+
+    `without_tool` does not ask for a tool call; one that comes all the same must end, and end well.
+    """
     last = events[-1] if events else None
     if isinstance(last, AgentFailed) and not last.depth:
         return (Breach(f"the run ended in agent_failed {last.code}: {last.message}", "agent_completed"),)
@@ -102,6 +107,9 @@ def _calls(events: Sequence[Event]) -> list[Breach]:
             if open_calls[event.call_id] < 0:
                 reason = f"call {event.call_id} of {event.tool} completed without a tool_executing"
                 found.append(Breach(reason, "tool_executing"))
+            if not event.ok:
+                why = "" if event.error is UNSET else f": {event.error.message} ({event.error.code})"
+                found.append(Breach(f"call {event.call_id} of {event.tool} failed{why}"))
     return found + [
         Breach(f"call {call_id} was executing and never completed", "tool_completed")
         for call_id, balance in open_calls.items()

@@ -19,6 +19,10 @@ class TerminalPen:
         """A line about the run."""
         self._console.print(Text(text, style=style), soft_wrap=True)
 
+    def data(self, text: str) -> None:
+        """A line that somebody asked for."""
+        self.line(text)
+
     def answer(self, text: str) -> None:
         """A piece of the answer, at once."""
         self._console.print(Text(text), end="", soft_wrap=True)
@@ -31,7 +35,7 @@ class TerminalPen:
 class PlainPen:
     """A pipe: answers on stdout once they are whole, so that a text that was begun anew is not in them twice.
 
-    Everything else goes to stderr.
+    What a command asked for goes there too, everything else to stderr.
     """
 
     live = False
@@ -44,6 +48,10 @@ class PlainPen:
         """A line about the run."""
         del style
         print(text, file=self._about, flush=True)
+
+    def data(self, text: str) -> None:
+        """A line that somebody asked for."""
+        print(text, file=self._out, flush=True)
 
     def answer(self, text: str) -> None:
         """A whole answer, or the end of its line."""

@@ -27,7 +27,9 @@ def probe(  # noqa: PLR0913 - a command's options
     agent: Annotated[str | None, typer.Option(help="Who is asked; left out, the server's default.")] = None,
     message: Annotated[str, typer.Option(help="What is asked; it should make the agent call a tool.")] = MESSAGE,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that one round may take.")] = 60.0,
-    without_tool: Annotated[bool, typer.Option("--without-tool", help="The agent calls no tool.")] = False,
+    without_tool: Annotated[
+        bool, typer.Option("--without-tool", help="Ask for no tool call; one that is made must still end well.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Play the golden path from outside.

@@ -1,18 +1,16 @@
 """`netra runs`: what runs and ran, as the operator of the database, whether a server runs or not."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netra_apex.cli.terminal import fail, one_line, print_json, print_table, tell
+from netra_apex.cli.database import existing_stores
+from netra_apex.cli.terminal import fail, instant, one_line, print_json, print_table, tell
 from netra_apex.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from netra_apex.core.ports import Runs
     from netra_apex.core.runs import Run
 
 app = typer.Typer(help="List, show and cancel runs.", no_args_is_help=True, rich_markup_mode=None)
@@ -44,15 +42,6 @@ def cancel(run_id: _RunId) -> None:
     tell(f"{run_id} is being cancelled")
 
 
-@asynccontextmanager
-async def _runs() -> AsyncGenerator["Runs"]:
-    from netra_apex.settings import Settings
-    from netra_apex.stores import open_stores
-
-    async with open_stores(Settings.load()) as stores:
-        yield stores.runs
-
-
 async def _list(names: list[str], limit: int, *, as_json: bool) -> None:
     from netra_apex.core.runs import RunStatus
 
@@ -60,7 +49,8 @@ async def _list(names: list[str], limit: int, *, as_json: bool) -> None:
     if unknown:
         known = ", ".join(status.value for status in RunStatus)
         raise ConfigurationError(f"{', '.join(unknown)} is no status of a run; they are {known}")
-    async with _runs() as runs:
+    async with existing_stores() as stores:
+        runs = stores.runs
         found = await runs.all_runs(statuses=[RunStatus(name) for name in names], limit=limit)
     if as_json:
         print_json({"items": [_shape(run) for run in found]})
@@ -75,7 +65,8 @@ async def _list(names: list[str], limit: int, *, as_json: bool) -> None:
 async def _show(run_id: str, *, as_json: bool) -> None:
     import msgspec
 
-    async with _runs() as runs:
+    async with existing_stores() as stores:
+        runs = stores.runs
         run = await runs.operator_run(run_id)
         if run is None:
             fail(f"there is no run {run_id}")
@@ -96,7 +87,8 @@ async def _show(run_id: str, *, as_json: bool) -> None:
 
 
 async def _cancel(run_id: str) -> None:
-    async with _runs() as runs:
+    async with existing_stores() as stores:
+        runs = stores.runs
         if not await runs.request_cancel(run_id, "operator"):
             fail(f"there is no run {run_id} that has not ended")
 
@@ -110,8 +102,8 @@ def _shape(run: "Run") -> dict[str, Any]:
         "agent": run.agent,
         "status": run.status.value,
         "last_seq": run.last_seq,
-        "created_at": run.created_at.isoformat(),
-        "ended_at": run.ended_at.isoformat() if run.ended_at else None,
+        "created_at": instant(run.created_at),
+        "ended_at": instant(run.ended_at) if run.ended_at else None,
     }
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from netra_apex.cli.pens import PlainPen, TerminalPen
-from netra_apex.cli.terminal import one_line, read_line
-from netra_apex.cli.transcript import Pen, Transcript
-from netra_apex.client import Client, Connection, LiveRun, RequestRefused, ServerUnreachable
+from netra_apex.cli.terminal import one_line, printable, read_line
+from netra_apex.cli.transcript import BAD, DIM, Pen, Transcript, about_connection
+from netra_apex.client import Client, Connection, ConnectionLost, LiveRun, RequestRefused, ServerUnreachable
+from netra_apex.client.live import Notice
 from netra_apex.core.events import AgentCompleted
 
 HELP = """\
@@ -38,8 +39,18 @@ class Wishes:
     agent: str | None = None
 
 
+async def reach(url: str) -> None:
+    """Returns once a server answers.
+
+    Raises:
+        ServerUnreachable: none does.
+    """
+    async with Client(url) as client:
+        await client.reach()
+
+
 async def talk(wishes: Wishes, password: str) -> bool:
-    """Logs in and talks until the person leaves or stdin ends; False where, in a pipe, a run did not complete.
+    """Logs in and talks until the person leaves or stdin ends; False where, in a pipe, something failed.
 
     Raises:
         ClientError: there is no server, the login is refused, or the connection is lost for good.
@@ -49,7 +60,11 @@ async def talk(wishes: Wishes, password: str) -> bool:
     read = _prompt() if interactive else _lines()
     async with Client(wishes.url) as client:
         await client.login(wishes.user, password)
-        async with client.connect(notices=True) as connection:
+
+        def idle(notice: Notice) -> None:
+            pen.line(printable(about_connection(notice)), DIM)
+
+        async with client.connect(notices=True, idle=idle) as connection:
             conversation = Conversation(client, connection, pen, wishes)
             if wishes.agent is not None:
                 await conversation.choose(wishes.agent)
@@ -61,7 +76,8 @@ async def talk(wishes: Wishes, password: str) -> bool:
 
 
 async def converse(conversation: "Conversation", read: Read, *, interactive: bool) -> bool:
-    """Takes line after line; in a pipe, the first message that fails ends it."""
+    """Takes line after line; in a pipe, the first message that fails ends it, and an unknown command makes it fail."""
+    all_well = True
     while (line := await read()) is not None:
         text = line.strip()
         if not text:
@@ -73,9 +89,24 @@ async def converse(conversation: "Conversation", read: Read, *, interactive: boo
         except (RequestRefused, ServerUnreachable) as error:
             conversation.pen.line(str(error), "red")
             well = False
+        except UnknownCommand as error:
+            conversation.pen.line(str(error), BAD)
+            all_well = interactive
+            continue
         if not well and not interactive:
             return False
-    return True
+    return all_well
+
+
+class UnknownCommand(Exception):
+    """A line that begins with `/` and is none of the commands."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name} is no command, or something is missing: /help lists them"
 
 
 class Conversation:
@@ -90,7 +121,10 @@ class Conversation:
 
     async def say(self, text: str) -> bool:
         """Sends a message and shows its run; whether it completed."""
-        run = await self._connection.send(text, thread_id=self._thread_id, agent=self._agent)
+        async with _unechoed():
+            run = await self._send(text)
+        if run is None:
+            return False
         self._thread_id = run.thread_id
         return await self._show(run)
 
@@ -113,32 +147,48 @@ class Conversation:
         self._agent = name
 
     async def command(self, line: str) -> bool:
-        """Carries out a line that begins with `/`; whether it was one of ours."""
+        """Carries out a line that begins with `/`. Raises: UnknownCommand: it is none of ours."""
         match line.split():
             case ["/help"]:
-                self.pen.line(HELP)
+                self.pen.data(HELP)
             case ["/new"]:
                 self._thread_id = None
                 self.pen.line("a new conversation", "dim")
             case ["/agents"]:
                 for agent in await self._client.agents():
-                    self.pen.line(f"{agent.name:<16} {one_line(agent.description, 100)}".rstrip())
+                    self.pen.data(f"{agent.name:<16} {one_line(agent.description, 100)}".rstrip())
             case ["/agent", name]:
                 await self.choose(name)
                 self.pen.line(f"{name} answers from now on", "dim")
             case ["/threads"]:
                 for thread in (await self._client.threads()).items:
-                    self.pen.line(
+                    self.pen.data(
                         f"{thread.thread_id}  {thread.created_at:%Y-%m-%d %H:%M}  {one_line(thread.title, 80)}"
                     )
             case ["/thread", thread_id]:
                 await self.go_on(thread_id)
-            case [name, *_]:
-                self.pen.line(f"{name} is no command, or something is missing: /help lists them", "red")
-                return False
-            case _:
-                return False
+            case words:
+                raise UnknownCommand(words[0])
         return True
+
+    async def _send(self, text: str) -> LiveRun | None:
+        """The run that a message becomes, as soon as there is a server; None where Ctrl-C took it back before."""
+        connection = self._connection
+        held, came_back = not connection.up, connection.reconnects
+        if held:
+            self.pen.line("not sent yet; will be sent when the server is back (Ctrl-C takes it back)", DIM)
+        sending = asyncio.ensure_future(connection.send(text, thread_id=self._thread_id, agent=self._agent))
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, sending.cancel)
+        try:
+            await asyncio.wait({sending})
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            sending.cancel()
+        unsent = held and not connection.up and connection.reconnects == came_back
+        if sending.cancelled() or isinstance(sending.exception(), ConnectionLost | ServerUnreachable):
+            self.pen.line("it was not sent" if unsent else "it has no answer, and may have been sent", BAD)
+        return None if sending.cancelled() else sending.result()
 
     async def _show(self, run: LiveRun) -> bool:
         transcript = Transcript(self.pen)
@@ -200,6 +250,7 @@ def _lines() -> Read:
 def _prompt() -> Read:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+    from prompt_toolkit.patch_stdout import patch_stdout
 
     keys = KeyBindings()
 
@@ -211,7 +262,9 @@ def _prompt() -> Read:
 
     async def read() -> str | None:
         try:
-            return await session.prompt_async("\n> ")
+            # What is told meanwhile stands above the prompt.
+            with patch_stdout(raw=True):
+                return await session.prompt_async("\n> ")
         except (EOFError, KeyboardInterrupt):
             return None
 

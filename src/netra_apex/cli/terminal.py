@@ -4,6 +4,7 @@ import getpass
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import typer
@@ -27,6 +28,11 @@ def fail(text: str) -> NoReturn:
 def print_json(value: Any) -> None:
     """One JSON value on stdout."""
     print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def instant(at: datetime) -> str:
+    """A time as HTTP tells it: RFC 3339 in UTC, with milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from netra_apex.cli.terminal import one_line, printable
 from netra_apex.client import Frame, OtherEvent, Reconnected, Reconnecting
+from netra_apex.client.live import Notice
 from netra_apex.core.events import (
     AgentCancelled,
     AgentCompleted,
@@ -35,6 +36,10 @@ class Pen(Protocol):
 
     def line(self, text: str, style: str = "") -> None:
         """A line about the run, which is not part of an answer."""
+        ...
+
+    def data(self, text: str) -> None:
+        """A line that somebody asked for by a command."""
         ...
 
     def answer(self, text: str) -> None:
@@ -95,10 +100,8 @@ class Transcript:
                 self._tool_done(frame)
             case OtherEvent():
                 self.line(f"{_indent(frame.depth)}{frame.kind.replace('_', ' ')}")
-            case Reconnecting():
-                self.line(f"connection lost ({frame.reason}); reconnecting…")
-            case Reconnected():
-                self.line(f"back after {frame.seconds:.1f} s")
+            case Reconnecting() | Reconnected():
+                self.line(about_connection(frame))
             case _:
                 pass
 
@@ -182,6 +185,15 @@ class Transcript:
         if self._streaming is not None:
             self._pen.answer("\n")
             self._streaming = None
+
+
+def about_connection(notice: Notice) -> str:
+    """What a notice says."""
+    match notice:
+        case Reconnecting():
+            return f"connection lost ({notice.reason}); reconnecting…"
+        case Reconnected():
+            return f"back after {notice.seconds:.1f} s"
 
 
 def _indent(depth: int) -> str:

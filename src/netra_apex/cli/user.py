@@ -1,19 +1,17 @@
 """`netra user`: accounts, as the operator of the database, whether a server runs or not."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
-from netra_apex.cli.terminal import fail, print_json, print_table, read_password, tell
+from netra_apex.cli.database import existing_stores
+from netra_apex.cli.terminal import fail, instant, print_json, print_table, read_password, tell
+from netra_apex.core.permissions import ADMIN
 from netra_apex.errors import ConfigurationError, Refused
-
-if TYPE_CHECKING:
-    from netra_apex.core.ports import Accounts
 
 app = typer.Typer(help="Add, list and change the people who may log in.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,7 +50,7 @@ def add(
             raise ConfigurationError("with --from, permissions and passwords come from the file")
         users = read_users(from_file)
     else:
-        wanted = [*(permission or ()), *(("admin",) if admin else ())]
+        wanted = [*(permission or ()), *((ADMIN,) if admin else ())]
         # The name is checked before anybody is asked for a password.
         checked = _checked(cast("str", name), "x" * 12, wanted)
         password = read_password(from_stdin=password_stdin, twice=True)
@@ -168,28 +166,28 @@ def _checked_password(secret: str) -> None:
         raise ConfigurationError(str(error)) from error
 
 
-@asynccontextmanager
-async def _accounts() -> AsyncGenerator["Accounts"]:
+async def _add(users: list[NewUser]) -> None:
+    from netra_apex.server.passwords import hash_password
     from netra_apex.settings import Settings
     from netra_apex.stores import open_stores
 
     async with open_stores(Settings.load()) as stores:
-        yield stores.accounts
-
-
-async def _add(users: list[NewUser]) -> None:
-    from netra_apex.server.passwords import hash_password
-
-    async with _accounts() as accounts:
+        accounts = stores.accounts
         taken = [user.user_id for user in users if await accounts.user(user.user_id) is not None]
         if taken:
-            fail(f"there is a user {', '.join(taken)} already; nobody was added")
-        for user in users:
-            await accounts.add_user(user.user_id, hash_password(user.password), user.permissions)
+            # Before passwords are hashed, which takes its time.
+            there = "there is a user" if len(taken) == 1 else "there are users"
+            fail(f"{there} {', '.join(taken)} already; nobody was added")
+        hashed = [(user.user_id, hash_password(user.password), user.permissions) for user in users]
+        try:
+            await accounts.add_users(hashed)
+        except Refused as error:
+            fail(f"{error}; nobody was added")
 
 
 async def _list(*, as_json: bool) -> None:
-    async with _accounts() as accounts:
+    async with existing_stores() as stores:
+        accounts = stores.accounts
         users = await accounts.users()
     if as_json:
         items = [
@@ -197,7 +195,7 @@ async def _list(*, as_json: bool) -> None:
                 "name": user.user_id,
                 "permissions": sorted(user.permissions),
                 "disabled": user.disabled,
-                "created_at": user.created_at.isoformat(),
+                "created_at": instant(user.created_at),
             }
             for user in users
         ]
@@ -218,12 +216,14 @@ async def _list(*, as_json: bool) -> None:
 async def _set_password(user_id: str, secret: str) -> None:
     from netra_apex.server.passwords import hash_password
 
-    async with _accounts() as accounts:
+    async with existing_stores() as stores:
+        accounts = stores.accounts
         if not await accounts.set_password(user_id, hash_password(secret)):
             fail(f"there is no user {user_id}")
 
 
 async def _set_disabled(user_id: str, *, disabled: bool) -> None:
-    async with _accounts() as accounts:
+    async with existing_stores() as stores:
+        accounts = stores.accounts
         if not await accounts.set_disabled(user_id, disabled=disabled):
             fail(f"there is no user {user_id}")

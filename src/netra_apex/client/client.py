@@ -1,7 +1,7 @@
 """`Client`: a user's side of a netra server."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 from urllib.parse import quote
@@ -10,6 +10,7 @@ from netra_apex.client.connection import Connection
 from netra_apex.client.errors import UnreadableFrame
 from netra_apex.client.frames import Event, OtherEvent, read
 from netra_apex.client.http import Api, read_as
+from netra_apex.client.live import Notice
 from netra_apex.client.values import AgentInfo, EventPage, Listing, Login, MessageInfo, OpenThread, RunInfo, ThreadInfo
 from netra_apex.core.events import DurableEvent
 
@@ -42,19 +43,27 @@ class Client:
         """Logs in; the tokens are kept and renewed here, the password is not kept."""
         return await self._api.login(username, password)
 
+    async def reach(self) -> None:
+        """Returns once something answers at the address, so that one need not ask for a password in vain."""
+        await self._api.reach()
+
     async def logout(self) -> None:
         """Ends the session with its tokens and sockets."""
         await self._api.logout()
 
     @asynccontextmanager
-    async def connect(self, *, patience: float = 60.0, notices: bool = False) -> AsyncGenerator[Connection]:
+    async def connect(
+        self, *, patience: float = 60.0, notices: bool = False, idle: Callable[[Notice], None] | None = None
+    ) -> AsyncGenerator[Connection]:
         """A connection that comes back by itself for as long as `patience` (seconds without a socket) lasts.
+
+        With `notices`, the runs also tell that the socket was lost and is back; `idle` is told while none is under way.
 
         Raises:
             ConnectionLost: there was no socket for that long.
             ConnectionRefused, RequestRefused: the server will not have this user or client.
         """
-        connection = Connection(self._api, patience=patience, notices=notices)
+        connection = Connection(self._api, patience=patience, notices=notices, idle=idle)
         serving = asyncio.create_task(connection.line.serve(), name="netra connection")
         try:
             await connection.established()

@@ -18,7 +18,7 @@ class Verdict(Enum):
 
 
 def verdict(close_code: int | None) -> Verdict:
-    """What a close code (DESIGN 4.5) asks of a client; None is a socket that was lost without one."""
+    """What a close code (docs/reference/socket.md) asks of a client; None is a socket that was lost without one."""
     if close_code == 4401:
         return Verdict.RENEW
     # 4408 is a time-out: of a slow network, not of a wrong client. Other codes of the application are refusals.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from netra_apex.client.errors import ClientError, RequestRefused, ServerUnreachable, UnreadableFrame
 from netra_apex.client.following import Following
@@ -24,15 +24,18 @@ class Connection:
 
     A message that was not answered when the socket was lost is sent again with the same idempotency key, and every
     run that has not ended is subscribed again after its last event: so nothing is asked twice and nothing is missed.
-    With `notices`, the runs also yield `Reconnecting` and `Reconnected`.
+    With `notices`, the runs also yield `Reconnecting` and `Reconnected`; `idle` is called with those that no run hears.
     """
 
-    def __init__(self, api: Api, *, patience: float, notices: bool = False) -> None:
+    def __init__(
+        self, api: Api, *, patience: float, notices: bool = False, idle: Callable[[Notice], None] | None = None
+    ) -> None:
         self.line = Line(api, self, patience=patience)
         self.reconnects = 0
         self._url = api.url
         self._wait = api.timeout + patience
         self._notices = notices
+        self._idle = idle
         self._loop = asyncio.get_running_loop()
         self._greeting: asyncio.Future[ConnectionEstablished] = self._loop.create_future()
         self._pending: dict[str, tuple[ClientFrame, asyncio.Future[_Answer]]] = {}
@@ -41,6 +44,11 @@ class Connection:
         self._ended: deque[str] = deque()
         self._lost_at: float | None = None
         self._over: ClientError | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a socket, as far as one knows; without one, what is sent waits."""
+        return self._greeting.done() and self._lost_at is None and self._over is None
 
     async def established(self) -> ConnectionEstablished:
         """The server's first greeting.
@@ -218,7 +226,9 @@ class Connection:
                 self._runs.pop(self._ended.popleft(), None)
 
     def _notice(self, notice: Notice) -> None:
+        active = [run for run in self._runs.values() if run.active]
         if self._notices:
-            for run in self._runs.values():
-                if run.active:
-                    run.noticed(notice)
+            for run in active:
+                run.noticed(notice)
+        if self._idle is not None and not active:
+            self._idle(notice)

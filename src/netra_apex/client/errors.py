@@ -2,7 +2,7 @@
 
 ClientError
 ├── ServerUnreachable   nothing answers at this address, or something that is no netra server
-├── RequestRefused      the server said no, with a code of the contract (DESIGN 4.7)
+├── RequestRefused      the server said no, with a code (docs/reference/errors.md)
 ├── ConnectionRefused   the server closed the socket with a code after which coming back is of no use
 ├── ConnectionLost      the socket was lost, and it did not come back in the time that the caller gave
 ├── ConnectionOver      the connection was used after its `async with`
@@ -49,11 +49,11 @@ class ServerUnreachable(ClientError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.url} does not answer: {self.reason}"
+        return f"no server answers at {self.url}: {self.reason}"
 
 
 class RequestRefused(ClientError):
-    """The server refused: `code` is DESIGN 4.7's, `status` the HTTP status, or None for a frame on the socket."""
+    """The server refused: `code` is one of docs/reference/errors.md, `status` the HTTP status, None on the socket."""
 
     def __init__(self, code: str, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(code, message)
@@ -72,7 +72,7 @@ class RequestRefused(ClientError):
 
 
 class ConnectionRefused(ClientError):
-    """The socket was closed with a code (DESIGN 4.5) that says: the same again will end the same."""
+    """The socket was closed with a code (docs/reference/socket.md) that says: the same again will end the same."""
 
     def __init__(self, close_code: int, reason: str = "") -> None:
         super().__init__(close_code, reason)

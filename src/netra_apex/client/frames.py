@@ -1,4 +1,4 @@
-"""What the server sends over a socket (DESIGN 4.5), read into typed values."""
+"""What the server sends over a socket (docs/reference/socket.md), read into typed values."""
 
 from typing import Any, cast
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
@@ -69,6 +70,18 @@ class Api:
         login = read_as(Login, body, "a login")
         self._keep(login)
         return login
+
+    async def reach(self) -> None:
+        """Returns once something answers, whatever it says.
+
+        Raises:
+            ServerUnreachable: nothing does.
+        """
+        try:
+            async with self._open().get(self.url + "/healthz", allow_redirects=False):
+                pass
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ServerUnreachable(self.url, _reason(error, self.timeout)) from error
 
     async def logout(self) -> None:
         """Ends the session on the server, with its tokens, cookies and sockets."""
@@ -177,7 +190,13 @@ def read_as(kind: type[T], body: bytes, what: str) -> T:
 
 
 def _reason(error: Exception, seconds: float) -> str:
-    return f"no answer within {seconds:g} s" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        return f"no answer within {seconds:g} s"
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        cause = error.os_error
+        # Not strerror: asyncio writes addresses and its own words there.
+        return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or str(cause)
+    return str(error) or type(error).__name__
 
 
 def _refusal(url: str, response: aiohttp.ClientResponse, body: bytes) -> RequestRefused | ServerUnreachable:
@@ -188,7 +207,7 @@ def _refusal(url: str, response: aiohttp.ClientResponse, body: bytes) -> Request
     said = problem.detail or problem.title
     if not problem.code:
         # What stands before the server answers here: a proxy, or a program of another kind.
-        return ServerUnreachable(url, f"it answers {response.status} {said or response.reason or ''}".rstrip())
+        return ServerUnreachable(url, f"what is there says {response.status} {said or response.reason or ''}".rstrip())
     return RequestRefused(
         problem.code, said or problem.code, status=response.status, retry_after=_seconds(response.headers)
     )

@@ -1,4 +1,4 @@
-"""What the HTTP routes answer (DESIGN 4.4), as typed values. Fields that a newer server adds are left out."""
+"""What the HTTP routes answer (docs/reference/http.md), as typed values. Unknown fields are left out."""
 
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar

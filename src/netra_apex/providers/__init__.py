@@ -4,6 +4,8 @@ from netra_apex.core.ports import Model
 from netra_apex.errors import ConfigurationError
 
 OPENAI = "openai"
+_INSTALL = 'pip install "netra-apex[providers]"; in a checkout: pip install -e ".[providers]"'
+_IN_EXTRA = frozenset({"anthropic", "google", "groq", "mistral"})
 
 
 def open_model(name: str | None, *, openai_api_key: str | None, openai_base_url: str) -> Model:
@@ -28,7 +30,7 @@ def open_model(name: str | None, *, openai_api_key: str | None, openai_base_url:
     try:
         from netra_apex.providers.pydantic_ai import PydanticAIModel
     except ImportError as error:
-        raise ConfigurationError(
-            f'{name} needs Pydantic AI, which is not installed: pip install "netra-apex[providers]"'
-        ) from error
+        # Which providers Pydantic AI has, only it could say.
+        what = "needs" if provider in _IN_EXTRA else f"is misspelled (there is no provider {provider!r} here), or needs"
+        raise ConfigurationError(f"{name} {what} Pydantic AI, which is not installed: {_INSTALL}") from error
     return PydanticAIModel(name)

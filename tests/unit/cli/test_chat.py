@@ -55,8 +55,10 @@ def test_commands_list_and_choose_agents_and_threads(tmp_path: Path) -> None:
     lines = "/agents\n/agent greeter\nhi\n/new\nhi again\n/threads\n/help\n/quit\nnever sent\n"
     done, peer = pipe(lines, cwd=tmp_path)
     assert done.code == 0
-    for said in ("assistant        Answers.", "greeter answers from now on", "thr_1  2030-01-02", "/quit"):
-        assert said in done.err
+    for asked_for in ("assistant        Answers.\n", "thr_1  2030-01-02", "/quit"):
+        assert asked_for in done.out
+        assert asked_for not in done.err
+    assert "greeter answers from now on" in done.err
     asked = [frame for frame in peer.frames if frame["type"] == "user_message"]
     assert [frame["agent"] for frame in asked] == ["greeter", "greeter"]
     assert not any("thread_id" in frame for frame in asked)
@@ -69,9 +71,14 @@ def test_an_unknown_agent_and_an_unknown_thread_are_sentences(tmp_path: Path) ->
     done, _ = pipe("hi\n", "--thread", "thr_none", cwd=tmp_path)
     assert done.code == 1
     assert "there is no such thread (not_found)" in done.err
-    done, _ = pipe("/nonsense\n", cwd=tmp_path)
-    assert done.code == 1
-    assert "/nonsense is no command" in done.err
+
+
+def test_in_a_pipe_an_unknown_command_is_told_and_the_next_line_is_sent_and_the_end_is_1(tmp_path: Path) -> None:
+    done, peer = pipe("/nonsense\none\n/agent\ntwo\n", cwd=tmp_path)
+    assert (done.code, done.out) == (1, "You said: one\nYou said: two\n")
+    for name in ("/nonsense", "/agent"):
+        assert f"{name} is no command, or something is missing: /help lists them\n" in done.err
+    assert len(peer.runs) == 2
 
 
 def test_a_conversation_goes_on_with_its_last_messages(tmp_path: Path) -> None:
@@ -151,11 +158,11 @@ class Screen:
 
 
 @asynccontextmanager
-async def at_a_terminal(peer: Peer, cwd: Path) -> AsyncGenerator[Screen]:
+async def on_a_screen(url: str, cwd: Path) -> AsyncGenerator[Screen]:
     master, slave = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         NETRA,
-        *("chat", "--url", peer.url, "--user", "ada"),
+        *("chat", "--url", url, "--user", "ada"),
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -167,9 +174,6 @@ async def at_a_terminal(peer: Peer, cwd: Path) -> AsyncGenerator[Screen]:
     os.close(slave)
     screen = Screen(master, process)
     try:
-        await screen.until("Password:")
-        screen.type(PASSWORD + "\r")
-        await screen.until(">", after="logged in as ada")
         yield screen
     finally:
         asyncio.get_running_loop().remove_reader(master)
@@ -177,6 +181,15 @@ async def at_a_terminal(peer: Peer, cwd: Path) -> AsyncGenerator[Screen]:
             process.kill()
             await process.wait()
         os.close(master)
+
+
+@asynccontextmanager
+async def at_a_terminal(peer: Peer, cwd: Path) -> AsyncGenerator[Screen]:
+    async with on_a_screen(peer.url, cwd) as screen:
+        await screen.until("Password:")
+        screen.type(PASSWORD + "\r")
+        await screen.until(">", after="logged in as ada")
+        yield screen
 
 
 def _own_terminal(slave: int) -> None:
@@ -251,3 +264,64 @@ def test_a_lost_connection_is_told_in_one_line_and_the_answer_goes_on(tmp_path: 
         assert screen.text.count("upon") == 1
 
     terminal(test, _interrupted, tmp_path)
+
+
+def test_where_no_server_answers_nobody_is_asked_for_a_password(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(SECONDS), on_a_screen("http://127.0.0.1:9", tmp_path) as screen:
+            await screen.until("no server answers at http://127.0.0.1:9: Connection refused")
+            assert await screen.code() == 1
+            assert "Password" not in screen.text
+
+    asyncio.run(main())
+
+
+NOT_YET = "not sent yet; will be sent when the server is back"
+
+
+def test_a_connection_that_is_lost_at_the_prompt_is_told_at_once_and_a_message_waits_for_its_return(
+    tmp_path: Path,
+) -> None:
+    async def test(screen: Screen, peer: Peer) -> None:
+        peer.shut = True
+        peer.cut()
+        await screen.until("reconnecting…")
+        screen.type("hello\r")
+        await screen.until(NOT_YET)
+        assert not peer.frames
+        peer.shut = False
+        await screen.until("back after")
+        await screen.until("2 model requests")
+        assert screen.text.count("reconnecting…") == screen.text.count("back after") == 1
+        assert [frame["content"] for frame in peer.frames] == ["hello"]
+
+    terminal(test, golden, tmp_path)
+
+
+def test_ctrl_c_takes_a_message_back_that_waits_for_the_server(tmp_path: Path) -> None:
+    async def test(screen: Screen, peer: Peer) -> None:
+        peer.shut = True
+        peer.cut()
+        await screen.until("reconnecting…")
+        screen.type("hello\r")
+        await screen.until(NOT_YET)
+        screen.type("\x03")
+        await screen.until("it was not sent")
+        peer.shut = False
+        await screen.until("back after")
+        screen.type("again\r")
+        await screen.until("2 model requests")
+        assert [frame["content"] for frame in peer.frames] == ["again"]
+
+    terminal(test, golden, tmp_path)
+
+
+def test_ctrl_c_before_an_answer_does_not_claim_that_nothing_was_sent(tmp_path: Path) -> None:
+    async def test(screen: Screen, peer: Peer) -> None:
+        peer.answers_messages = False
+        screen.type("hello\r")
+        await peer.until(lambda: bool(peer.frames))
+        screen.type("\x03")
+        await screen.until("it has no answer, and may have been sent")
+
+    terminal(test, golden, tmp_path)

@@ -19,6 +19,11 @@ def doctor(folder: Path, **env: str) -> tuple[int, dict[str, dict[str, Any]], li
     return done.code, {setting["name"]: setting for setting in report["settings"]}, report["checks"]
 
 
+def make_database(folder: Path) -> None:
+    done = netra("user", "add", "ada", "--password-stdin", cwd=folder, stdin="correct horse battery staple\n")
+    assert done.code == 0
+
+
 def states(checks: list[dict[str, str]]) -> dict[str, str]:
     return {check["name"]: check["state"] for check in checks}
 
@@ -56,6 +61,36 @@ def test_a_misspelled_variable_is_a_warning(tmp_path: Path) -> None:
     assert {"name": "setting", "state": "warning", "detail": "NETRA_PROT is no setting: misspelled?"} in checks
 
 
+def test_a_misspelled_name_in_a_file_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("NETRA_RUN_PER_USER=7\n")
+    (tmp_path / "pyproject.toml").write_text("[tool.netra]\nrun_per_user = 7\n")
+    code, _, checks = doctor(tmp_path)
+    assert code == 0
+    assert [check["detail"] for check in checks if check["name"] == "setting"] == [
+        "NETRA_RUN_PER_USER in .env is no setting: misspelled?",
+        "run_per_user in [tool.netra] is no setting: misspelled?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("bogus:x", "bogus:x is misspelled (there is no provider 'bogus' here), or needs Pydantic AI, which"),
+        ("anthropic:x", "anthropic:x needs Pydantic AI, which"),
+    ],
+)
+def test_without_pydantic_ai_a_provider_that_may_be_its_own_says_how_to_get_it(
+    model: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "absent" / "pydantic_ai").mkdir(parents=True)
+    (tmp_path / "absent" / "pydantic_ai" / "__init__.py").write_text("raise ImportError('not installed')")
+    code, _, checks = doctor(tmp_path, NETRA_MODEL=model, PYTHONPATH=str(tmp_path / "absent"))
+    assert code == 1
+    assert next(check["detail"] for check in checks if check["name"] == "model") == (
+        f'{said} is not installed: pip install "netra-apex[providers]"; in a checkout: pip install -e ".[providers]"'
+    )
+
+
 def test_a_model_that_cannot_be_reached_is_wrong(tmp_path: Path) -> None:
     env = {"NETRA_MODEL": "openai:x", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_API_KEY": "k"}
     code, _, checks = doctor(tmp_path, **env)
@@ -67,7 +102,7 @@ def test_a_model_that_cannot_be_reached_is_wrong(tmp_path: Path) -> None:
 
 
 def test_a_home_that_others_can_read_is_wrong(tmp_path: Path) -> None:
-    assert netra("user", "list", cwd=tmp_path).code == 0
+    make_database(tmp_path)
     assert states(doctor(tmp_path)[2])["home"] == "ok"
     (tmp_path / "home" / "netra.db").chmod(0o644)
     code, _, checks = doctor(tmp_path)
@@ -85,7 +120,7 @@ def test_a_file_that_is_no_database_is_wrong(tmp_path: Path) -> None:
 
 
 def test_the_process_that_executes_runs_is_named(tmp_path: Path) -> None:
-    assert netra("user", "list", cwd=tmp_path).code == 0
+    make_database(tmp_path)
     lock = ExecutorLock(tmp_path / "home" / "netra.db")
     try:
         detail = next(check["detail"] for check in doctor(tmp_path)[2] if check["name"] == "executor")

@@ -13,6 +13,7 @@ from netra_apex.core.events import (
     AgentFailed,
     AgentStarted,
     AgentThinking,
+    CallError,
     MessageCompleted,
     ToolCompleted,
     ToolExecuting,
@@ -74,6 +75,14 @@ def test_events_out_of_order_and_a_second_start_are_breaches() -> None:
 def test_calls_must_pair() -> None:
     assert "call c was executing and never completed" in reasons(judge(without(3)))
     assert "call c of clock completed without a tool_executing" in reasons(judge(without(2)))
+
+
+@pytest.mark.parametrize("without_tool", [False, True])
+def test_a_call_that_fails_is_a_breach_with_its_reason(without_tool: bool) -> None:
+    events = path()
+    error = CallError(code="denied", message="you may not")
+    events[3] = ToolCompleted(seq=4, call_id="c", tool="clock", ok=False, error=error, duration_ms=1, **HEAD)
+    assert judge(events, without_tool=without_tool) == (Breach("call c of clock failed: you may not (denied)"),)
 
 
 def test_a_failed_or_cancelled_run_says_why_and_nothing_else() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from netra_apex.server.passwords import verify
 from netra_apex.settings import Settings
 from netra_apex.stores import open_stores
 
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")  # as HTTP has it
 PASSWORD = "correct horse battery staple"
 
 
@@ -38,6 +40,7 @@ def test_a_user_is_added_listed_given_a_new_password_disabled_and_enabled(tmp_pa
     args = ("Ada", "--admin", "--permission", "orders:read", "--password-stdin")
     done = netra("user", "add", *args, cwd=tmp_path, stdin=f"{PASSWORD}\n")
     assert (done.code, done.out, done.err) == (0, "", "added ada\n")
+    assert TIME.fullmatch(str(listed(tmp_path)["ada"]["created_at"]))
     assert listed(tmp_path)["ada"]["permissions"] == ["admin", "orders:read"]
     assert verify(stored_hash(tmp_path, "ada") or "", PASSWORD)
     again = netra("user", "add", "ada", "--password-stdin", cwd=tmp_path, stdin=f"{PASSWORD}\n")
@@ -53,8 +56,30 @@ def test_a_user_is_added_listed_given_a_new_password_disabled_and_enabled(tmp_pa
     assert PASSWORD not in table.out
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(("user", "list"), ("user", "disable", "ada"), ("user", "enable", "ada")),
+        *(
+            ("user", "password", "ada", "--password-stdin"),
+            ("runs", "list"),
+            ("runs", "show", "r"),
+            ("runs", "cancel", "r"),
+        ),
+    ],
+)
+def test_where_there_is_no_database_one_is_not_made_and_the_command_ends_with_1(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = netra(*command, cwd=tmp_path, stdin=f"{PASSWORD}\n")
+    sentence = f"there is no database {tmp_path}/home/netra.db: the first netra serve, or netra user add, makes it\n"
+    assert (done.code, done.out, done.err) == (1, "", sentence)
+    assert not (tmp_path / "home").exists()
+
+
 @pytest.mark.parametrize("command", [("password", "--password-stdin"), ("disable",), ("enable",)])
 def test_a_user_who_is_not_there_ends_with_1(command: tuple[str, ...], tmp_path: Path) -> None:
+    assert netra("user", "add", "ada", "--password-stdin", cwd=tmp_path, stdin=f"{PASSWORD}\n").code == 0
     done = netra("user", command[0], "nobody", *command[1:], cwd=tmp_path, stdin=f"{PASSWORD}\n")
     assert (done.code, done.err) == (1, "there is no user nobody\n")
 
@@ -88,7 +113,7 @@ def test_a_file_of_users_is_added_as_a_whole(tmp_path: Path) -> None:
     assert list(listed(tmp_path)) == ["u0", "u1", "u2", "u3"]
     again = netra("user", "add", "--from", "users.jsonl", cwd=tmp_path)
     assert again.code == 1
-    assert "u0, u1, u2, u3" in again.err
+    assert again.err == "there are users u0, u1, u2, u3 already; nobody was added\n"
 
 
 def test_each_bad_line_of_a_file_is_named_and_nobody_is_added(tmp_path: Path) -> None:
@@ -155,6 +180,8 @@ def test_runs_are_listed_by_status(with_runs: tuple[Path, list[str]]) -> None:
     assert {run["run_id"]: run["status"] for run in json.loads(done.out)["items"]} == dict(
         zip(ids, ("completed", "failed", "running"), strict=True)
     )
+    times = [(run["created_at"], run["ended_at"]) for run in json.loads(done.out)["items"]]
+    assert all(TIME.fullmatch(made) and (ended is None or TIME.fullmatch(ended)) for made, ended in times)
     table = netra("runs", "list", "--status", "failed", "--limit", "5", cwd=folder)
     assert [line.split()[0] for line in table.out.splitlines()] == ["RUN", ids[1]]
 

@@ -107,6 +107,7 @@ class Peer:
         self.expires_in: float = 900
         self.answers_messages = True
         self.greets = True
+        self.shut = False
         self.refresh_allowed = True
         self.refuse: dict[str, Any] | None = None
         self.drop_messages = 0
@@ -214,6 +215,8 @@ class Peer:
         return web.json_response({"ok": True})
 
     async def ws(self, request: web.Request) -> web.StreamResponse:
+        if self.shut:
+            return web.Response(status=503)
         if self.answer_upgrade:
             return self.answer_upgrade.pop(0)
         socket = web.WebSocketResponse(protocols=("netra.v1",), heartbeat=25)
@@ -298,6 +301,11 @@ class Peer:
             await socket.send_json(stage.snapshot)
         stage.followers.add(socket)
         stage.followed.set()
+
+    def cut(self) -> None:
+        """Tears every socket down without a word."""
+        for transport in self.transports.values():
+            transport.abort()
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator["Peer"]:

@@ -280,3 +280,30 @@ def test_an_error_in_the_callers_code_is_raised_as_it_is() -> None:
 
     with pytest.raises(KeyError):
         play(test)
+
+
+def test_while_no_run_is_under_way_idle_is_told_of_a_lost_socket_and_its_return() -> None:
+    told: asyncio.Queue[Notice] = asyncio.Queue()
+
+    async def test(peer: Peer, client: Client, connection: Connection) -> None:
+        assert connection.up
+        peer.cut()
+        assert isinstance(await told.get(), Reconnecting)
+        assert not connection.up
+        assert isinstance(await told.get(), Reconnected)
+        await (await connection.send("hi")).ended()
+        assert connection.up
+        assert told.empty()
+
+    play(test, idle=told.put_nowait)
+
+
+def test_while_a_run_is_under_way_its_consumer_is_told_and_idle_is_not() -> None:
+    told: list[Notice] = []
+
+    async def test(_: Peer, client: Client, connection: Connection) -> None:
+        frames = await collect(await connection.send("hi"))
+        assert [type(frame) for frame in frames if isinstance(frame, Notice)] == [Reconnecting, Reconnected] * 4
+
+    play(test, _with_pauses, notices=True, idle=told.append)
+    assert told == []

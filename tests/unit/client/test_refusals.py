@@ -89,10 +89,14 @@ def test_nobody_at_the_address_is_a_typed_error() -> None:
         async with Peer().serving() as peer:
             url = peer.url
         async with asyncio.timeout(10), Client(url) as client:
-            with pytest.raises(ServerUnreachable, match="does not answer"):
+            with pytest.raises(ServerUnreachable, match=f"^no server answers at {url}: Connection refused$"):
                 await client.login("ada", PASSWORD)
+            with pytest.raises(ServerUnreachable, match="Connection refused"):
+                await client.reach()
             with pytest.raises(RequestRefused, match="log in first"):
                 await client.agents()
+        async with asyncio.timeout(10), Peer().serving() as peer, Client(peer.url) as client:
+            await client.reach()
 
     asyncio.run(main())
 
@@ -105,7 +109,7 @@ def test_an_address_that_is_none_is_refused_at_once() -> None:
 def test_something_that_is_no_netra_server_is_named_as_such() -> None:
     async def main() -> None:
         async with asyncio.timeout(10), Peer().serving() as peer, Client(peer.url + "/nowhere") as client:
-            with pytest.raises(ServerUnreachable, match="it answers 404"):
+            with pytest.raises(ServerUnreachable, match="what is there says 404 Not Found"):
                 await client.login("ada", PASSWORD)
         async with asyncio.timeout(10), Peer().serving() as peer, Client(peer.url) as client:
             with pytest.raises(RequestRefused, match="the name or the password is wrong"):
