@@ -25,14 +25,14 @@ serve: setup
 
 check: dev lint types floors
 
-lint:
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types:
+types: dev
 	$(BIN)/pyright
 
-floors:
+floors: dev
 	$(BIN)/lint-imports
 
 # Every branch of the machines that decide without I/O, by their own tests alone.

@@ -1,6 +1,6 @@
 """`python -m bench`: what a run costs, and what its user waits for. JSON on stdout, progress on stderr.
 
-The job is PERFORMANCE.md's: one tool call and a streamed answer of 64 chunks, scripted model in another process.
+The job: one tool call and a streamed answer of 64 chunks, scripted model in another process.
 The server has one core to itself, the model and the driver share another.
 """
 
@@ -18,14 +18,12 @@ from tests.support.wire_model import WireModel
 
 from bench.load import Driver
 from bench.parts import DRIVER_CPU, cpu_seconds, make_users, rss_mb, serving
+from netra_apex.cli.probe import percentile
 
 
-def percentile(values: list[float], share: float) -> float | None:
-    """A percentile in milliseconds."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 2)
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """In milliseconds; none where nothing was measured."""
+    return {f"p{percent}": round(percentile(seconds, percent) * 1000, 2) for percent in (50, 95, 99) if seconds}
 
 
 async def measure(users: int, seconds: float, model_url: str) -> dict[str, Any]:
@@ -54,8 +52,8 @@ async def measure(users: int, seconds: float, model_url: str) -> dict[str, Any]:
                 "runs_per_second": round(runs / measured, 1),
                 "cpu_ms_per_run": round(spent / max(1, runs) * 1000, 2),
                 "core_share": round(spent / measured, 2),
-                "overhead_ms": {f"p{int(s * 100)}": percentile(figures.overhead, s) for s in (0.5, 0.95, 0.99)},
-                "first_event_ms": {f"p{int(s * 100)}": percentile(figures.first_event, s) for s in (0.5, 0.95, 0.99)},
+                "overhead_ms": percentiles(figures.overhead),
+                "first_event_ms": percentiles(figures.first_event),
                 "rss_mb": {
                     "idle": round(idle_mb, 1),
                     "connected": round(connected_mb, 1),

@@ -20,7 +20,6 @@ class Figures:
     """What the users saw; seconds since their message was sent."""
 
     first_event: list[float] = field(default_factory=list)
-    first_token: list[float] = field(default_factory=list)
     overhead: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -81,7 +80,7 @@ class Driver:
     async def _ask(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         sent = time.perf_counter()
         await socket.send_str('{"type":"user_message","content":"where is my order? [[call=lookup]]"}')
-        first_event = first_token = 0.0
+        first_event = 0.0
         async with asyncio.timeout(60):
             while True:
                 message = await socket.receive()
@@ -90,7 +89,6 @@ class Driver:
                     self.figures.errors.append(f"socket {message.type}")
                     raise RuntimeError(f"the socket ended: {message}")
                 if message.data.startswith('{"type":"message_delta"'):
-                    first_token = first_token or now
                     continue
                 frame = json.loads(message.data)
                 if frame["type"] == "agent_started":
@@ -104,5 +102,4 @@ class Driver:
             self.figures.errors.append(f"{frame['type']} {frame.get('code')}")
         elif self.measuring:
             self.figures.first_event.append(first_event - sent)
-            self.figures.first_token.append(first_token - sent)
             self.figures.overhead.append(now - sent - SCRIPTED_SECONDS)

@@ -9,9 +9,9 @@
     ├── IllegalTransition       a run, or its stream, was asked for a step that its state forbids
     ├── ScopeClosed             an engine, emitter, dispatcher or scope used after its run
     ├── StoreError              the database refused or cannot be reached
-    ├── Refused                 a request that is answered with a code of the contract (DESIGN 4.7)
+    ├── Refused                 a request that is answered with a code (docs/reference/errors.md)
     │   ├── Unauthenticated, Forbidden, NotFound, Invalid, TooLarge, UnknownType, Busy, QueueFull,
-    │   └── IdempotencyConflict, AfterOutOfRange, Flood, Draining, Unavailable
+    │   └── IdempotencyConflict, AfterOutOfRange, Flood, TooManyConnections, Draining, Unavailable
     ├── RunFailed               ends a run as `agent_failed` with a code
     │   ├── AgentFailed, AgentTimedOut, TurnsExhausted, RunInterrupted
     │   └── ModelFailed         the provider answered with an error
@@ -123,7 +123,7 @@ class StoreError(NetraError):
 
 
 class Refused(NetraError):
-    """A request that cannot be carried out; `code` and `status` are DESIGN 4.7's."""
+    """A request that cannot be carried out; `code` and `status` are in docs/reference/errors.md."""
 
     code: ClassVar[str] = "invalid"
     status: ClassVar[int] = 422
@@ -214,6 +214,13 @@ class Flood(Refused):
     status = 429
 
 
+class TooManyConnections(Refused):
+    """A user's socket beyond NETRA_CONNECTIONS_PER_USER: it is closed with 4409."""
+
+    code = "flood"
+    status = 429
+
+
 class Draining(Refused):
     """The process is about to stop and takes no new work."""
 
@@ -229,7 +236,7 @@ class Unavailable(Refused):
 
 
 class RunFailed(NetraError):
-    """Ends a run as `agent_failed`; `code` is one of DESIGN 4.7's."""
+    """Ends a run as `agent_failed`; `code` is one of docs/reference/errors.md."""
 
     code: ClassVar[str] = "agent_error"
     retryable: bool = False
@@ -300,7 +307,7 @@ class ModelUnavailable(ModelFailed):
 
 
 class CallFailed(NetraError):
-    """Ends a tool call as not ok; `code` is one of DESIGN 4.7's codes of failed calls.
+    """Ends a tool call as not ok; `code` is one of docs/reference/errors.md, failed tool calls.
 
     A tool may raise it itself, `CallFailed("error", "the order is already paid")`: the sentence goes to the model.
     """

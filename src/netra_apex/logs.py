@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import structlog
@@ -10,11 +10,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 # Theirs are the lines that we write ourselves, with more in them; only their warnings are news.
 QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "asyncio", "aiohttp.access")
-HIDDEN = "***"
 
 
-def configure(secrets: Sequence[str], *, stream: TextIO | None = None) -> None:
-    """Sets the process's logging: lines for people on a terminal, JSON otherwise; none holds one of `secrets`."""
+def configure(hide: Callable[[str], str], *, stream: TextIO | None = None) -> None:
+    """Sets the process's logging: lines for people on a terminal, JSON otherwise, each as `hide` lets it be seen."""
     out = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -28,7 +27,7 @@ def configure(secrets: Sequence[str], *, stream: TextIO | None = None) -> None:
         final.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     else:
         final += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
-    final.append(_Hide(secrets))
+    final.append(_Hide(hide))
     handler = logging.StreamHandler(out)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=final, foreign_pre_chain=shared))
     root = logging.getLogger()
@@ -61,15 +60,12 @@ def use_standard_logging() -> None:
 
 
 class _Hide:
-    """Blots out known secrets, wherever in a line they turn up."""
+    """Blots out secrets, wherever in a line they turn up: what an exception says is what users and providers said."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
-        self._secrets = tuple(secrets)
+    def __init__(self, hide: Callable[[str], str]) -> None:
+        self._hide = hide
 
     def __call__(self, logger: WrappedLogger, name: str, line: EventDict | str) -> Any:
         """The line as it may be written."""
         del logger, name
-        text = str(line)
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
+        return self._hide(str(line))

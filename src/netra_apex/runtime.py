@@ -1,6 +1,5 @@
 """`Runtime`: what a process has. The one place where the parts are put together."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -17,6 +16,7 @@ from netra_apex.core.runs import RunStream
 from netra_apex.engine.admission import Admission
 from netra_apex.engine.engine import EngineParts
 from netra_apex.engine.factory import ExecutionEngineFactory
+from netra_apex.engine.group import process_group
 from netra_apex.engine.limits import Slots
 from netra_apex.engine.recovery import Recovery
 from netra_apex.engine.runner import LocalRunner
@@ -29,10 +29,9 @@ from netra_apex.stream.emitter import UserWebSocketEmitter
 from netra_apex.stream.feed import Hub
 from netra_apex.stream.manager import WebSocketManager
 from netra_apex.stream.meter import Meter
+from netra_apex.stream.protocol import Close
 from netra_apex.stream.reader import StreamReader
 from netra_apex.tools import ToolHost
-
-DRAINING = 1001
 
 log = structlog.get_logger()
 
@@ -83,7 +82,7 @@ class Runtime:
         """Lets running runs end within NETRA_DRAIN_SECONDS, ends the rest as interrupted, then closes the sockets."""
         self.start_draining()
         await self._runner.drain(self.settings.drain_seconds)
-        self.manager.close_all(DRAINING)
+        self.manager.close_all(Close.COME_BACK)
 
     def metrics(self) -> Mapping[str, float | Mapping[str, float]]:
         """Gauges by name, and counters by name and label."""
@@ -126,7 +125,7 @@ class Runtime:
             left_over = await recovery.end_left_over()
             if left_over:
                 log.warning("runs of a process that died were ended as interrupted", count=left_over)
-            group = await stack.enter_async_context(_own_group())
+            group = await stack.enter_async_context(process_group())
             self._runner = LocalRunner(
                 self.engines, emitter_for, self._slots, group, recovery, queued_per_user=settings.queued_per_user
             )
@@ -141,14 +140,3 @@ class Runtime:
     async def _close_ended_logins(self) -> None:
         for session_id in self.manager.sessions() - await self.stores.accounts.live_sessions():
             self.manager.close_session(session_id)
-
-
-@contextlib.asynccontextmanager
-async def _own_group() -> AsyncGenerator[asyncio.TaskGroup]:
-    """The group of the process's tasks. A program's own error passes by it, and reaches the program as it is."""
-    group = asyncio.TaskGroup()
-    await group.__aenter__()
-    try:
-        yield group
-    finally:
-        await group.__aexit__(None, None, None)

@@ -1,4 +1,4 @@
-"""The socket's contract (DESIGN 4.5) from outside: who gets in, what is refused how, and each close code."""
+"""The socket's contract from outside (docs/reference/socket.md): who gets in, what is refused and how, close codes."""
 
 import asyncio
 import base64

@@ -5,7 +5,7 @@ import re
 
 from tests.architecture.reading import SOURCE, files, name_of, named, tree
 
-# DESIGN 2. As words of a name: `Modernity` is one, `post_modern` is not.
+# Words that say nothing. As words of a name: `Modernity` is one, `post_modern` is not.
 FORBIDDEN = ("unified", "enhanced", "consolidated", "modern", "legacy", "ssot", "helper", "utils", "common", "v2")
 WORDS = re.compile(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+(?![a-z])")
 # As patterns, so that this file does not hold what it looks for.

@@ -5,9 +5,11 @@ knows that all of them were inside the same code at once. The barriers are the t
 """
 
 import asyncio
+import contextlib
 import contextvars
 import hashlib
 import re
+import sys
 import threading
 import time
 from pathlib import Path
@@ -150,9 +152,43 @@ class Troublemaker(BaseAgent):
             case "flood":
                 for number in range(1500):
                     await scope.think(f"{number} ".ljust(400, "x"))
+            case "exit_in_a_task":
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(leave(SystemExit(4)))
+            case "interrupt_in_a_task":
+                await asyncio.gather(leave(KeyboardInterrupt()))
+            case "exit_in_a_callback":
+                asyncio.get_running_loop().call_soon(sys.exit, 5)
+                await asyncio.sleep(0)
+            case "haunt":
+                asyncio.create_task(haunt(scope))  # noqa: RUF006 - nobody is to own it
             case "wait":
                 await asyncio.Event().wait()
         return "done"
 
 
-registry = AgentRegistry([Assistant, Witness, Troublemaker], default="assistant")
+async def leave(error: BaseException) -> None:
+    raise error
+
+
+async def haunt(scope: RunScope) -> None:
+    """Goes on after its run, and does not let itself be told so."""
+    while True:
+        with contextlib.suppress(Exception):
+            await scope.tools.call(consult, "boo")
+            await scope.think("boo")
+
+
+class Stillborn(BaseAgent):
+    """Cannot be made."""
+
+    name = "stillborn"
+
+    def __init__(self) -> None:
+        raise asyncio.CancelledError
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        return task
+
+
+registry = AgentRegistry([Assistant, Witness, Troublemaker, Stillborn], default="assistant")

@@ -142,7 +142,7 @@ def test_what_one_users_tool_says_as_it_fails_stays_in_that_users_lines_and_fram
         return names
 
     names = play(server, scenario)
-    lines = [line for line in server.log().splitlines() if "tool_failed" in line and owners(line, names)]
+    lines = [line for line in server.log().splitlines() if "tool failed" in line and owners(line, names)]
     assert len(lines) == 5
     for line in lines:
         assert owners(line, names) == {json.loads(line)["user_id"]}

@@ -14,7 +14,18 @@ from tests.support.streams import answer_of, check_run, words
 
 APP = Path(__file__).with_name("served_app.py")
 BOUND = 10.0  # far beyond what a run takes, far below what a neighbour who is waited for would cost
-TROUBLE = ["raise", "exit", "hang", "block", "flood", "wait"]
+TROUBLE = [
+    "raise",
+    "exit",
+    "hang",
+    "block",
+    "flood",
+    "wait",
+    "exit_in_a_task",
+    "interrupt_in_a_task",
+    "exit_in_a_callback",
+    "haunt",
+]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +113,17 @@ def test_a_user_with_a_full_queue_does_not_stand_before_another(server):
     play(server, scenario)
 
 
+def test_an_agent_that_cannot_be_made_ends_its_run_as_failed(server):
+    async def scenario(client):
+        socket = await client.socket(await client.login(server.person()))
+        accepted = await socket.ask("anything", agent="stillborn")
+        await socket.ended(accepted["run_id"])
+        events = check_run(socket.of(accepted["run_id"]), ending="agent_failed")
+        assert (events[-1]["code"], events[-1]["message"]) == ("agent_error", "CancelledError")
+
+    play(server, scenario)
+
+
 def test_a_stubborn_agent_neither_outlives_its_cancel_nor_keeps_the_server_from_ending(tmp_path, wire):
     async def scenario(client):
         login = await client.login(server.person())
@@ -138,7 +160,7 @@ def test_a_call_that_needs_a_permission_is_denied_before_it_is_executed(server, 
         assert offered
         assert all("destroy" not in tools and "consult" in tools for tools in offered)
         told = [line for line in server.log().splitlines() if accepted["run_id"] in line]
-        assert [json.loads(line)["event"] for line in told] == ["tool_denied"]
+        assert [json.loads(line)["event"] for line in told] == ["tool denied"]
 
     play(server, scenario)
 

@@ -26,7 +26,7 @@ class Thread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """A message of a thread (DESIGN 4.7)."""
+    """A message of a thread."""
 
     message_id: str
     run_id: str
@@ -104,4 +104,6 @@ def check_post(post: Post) -> Post:
         value: str | None = getattr(post, name)
         if value is not None:
             check_text(name, value, limit=MAX_KEY)
+    if post.replace is not None and post.thread_id is None:
+        raise Invalid("replace names a message of a thread: thread_id is missing")
     return post

@@ -1,7 +1,8 @@
 """The events of a run, as one typed union: durable ones, which are stored and carry `seq`, and passing frames.
 
-The shapes are DESIGN 4.5's. An event is created with what it says; the emitter stamps the header (`seq`, ids, agent,
-depth, time) when it is told. Encoded with msgspec: 0.2 µs an event against 1.9 for pydantic (PERFORMANCE.md).
+Source of the shapes: docs/reference/socket.md. An event is created with what it says; the emitter stamps the header
+(`seq`, ids, agent, depth, time) when it is told. Encoded with msgspec: 0.2 µs an event against 1.9
+for pydantic, measured.
 """
 
 from typing import Any, Literal
@@ -53,7 +54,7 @@ class ToolExecuting(_Header, frozen=True, kw_only=True, tag="tool_executing"):
 
 
 class CallError(msgspec.Struct, frozen=True):
-    """Why a call failed: a code of DESIGN 4.7 and a sentence."""
+    """Why a call failed: a code of docs/reference/errors.md and a sentence."""
 
     code: str
     message: str
@@ -86,7 +87,7 @@ class AgentCompleted(_Header, frozen=True, kw_only=True, tag="agent_completed"):
 
 
 class AgentFailed(_Header, frozen=True, kw_only=True, tag="agent_failed"):
-    """The agent ended badly; `code` is one of DESIGN 4.7's."""
+    """The agent ended badly; `code` is one of docs/reference/errors.md."""
 
     code: str
     message: str

@@ -124,6 +124,10 @@ class Accounts(Protocol):
         """Raises: Invalid: the name is taken."""
         ...
 
+    async def add_users(self, users: Sequence[tuple[str, str, frozenset[str]]]) -> None:
+        """Adds all of these (name, password hash, permissions), or none. Raises: Invalid: names are taken."""
+        ...
+
     async def set_password(self, user_id: str, password_hash: str) -> bool:
         """Also ends the user's sessions. False: there is no such user."""
         ...
@@ -139,7 +143,7 @@ class Accounts(Protocol):
     async def session_by_cookie(self, cookie_hash: str) -> Session | None: ...
 
     async def session_by_refresh(self, refresh_hash: str) -> Session | None:
-        """The session whose current or previous refresh token this is."""
+        """The session whose refresh token this is, or was."""
         ...
 
     async def rotate(self, session_id: str, old_hash: str, new_hash: str, at: datetime) -> bool:
@@ -152,6 +156,10 @@ class Accounts(Protocol):
 
     async def put_setup_token(self, token_hash: str, expires_at: datetime) -> None:
         """The one valid set-up token; an earlier one is void."""
+        ...
+
+    async def setup_token_valid(self, token_hash: str, at: datetime) -> bool:
+        """Whether `redeem_setup_token` would take it now."""
         ...
 
     async def redeem_setup_token(self, token_hash: str, at: datetime, user_id: str, password_hash: str) -> bool:
@@ -243,6 +251,10 @@ class Runs(Protocol):
 
     async def cancels_requested(self) -> tuple[tuple[str, str], ...]:
         """(run id, by whom) of unfinished runs whose end was asked for from another process."""
+        ...
+
+    async def unfinished_runs(self, limit: int) -> tuple[Run, ...]:
+        """Some of the runs that have not ended, of all users: what a start finds of the process before."""
         ...
 
     async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]:

@@ -23,7 +23,7 @@ from netra_apex.errors import IllegalTransition
 
 
 class RunStatus(StrEnum):
-    """Where a run stands (DESIGN 4.7)."""
+    """Where a run stands."""
 
     QUEUED = "queued"
     RUNNING = "running"

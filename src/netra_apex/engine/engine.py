@@ -1,17 +1,20 @@
 """`UserExecutionEngine`: one run of one user, from its start to its one ending. The run's error boundary."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import structlog
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from netra_apex.agents import BaseAgent, ChatAgent
 from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.conversations import MAX_CONTENT, check_text
 from netra_apex.core.events import (
     AgentCancelled,
     AgentCompleted,
@@ -23,19 +26,29 @@ from netra_apex.core.events import (
     ToolCompleted,
     ToolExecuting,
 )
-from netra_apex.core.messages import ModelMessage, UserMessage, answered
+from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage, answered
 from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Model, RunEmitter, Runs, Voice
 from netra_apex.core.runs import Result
 from netra_apex.engine.scope import EngineScope, Lent
 from netra_apex.errors import AgentFailed as AgentBroke
-from netra_apex.errors import AgentTimedOut, Forbidden, RunFailed, RunInterrupted, ScopeClosed, sentence
+from netra_apex.errors import (
+    AgentTimedOut,
+    Forbidden,
+    NetraError,
+    Refused,
+    RunFailed,
+    RunInterrupted,
+    ScopeClosed,
+    sentence,
+)
 from netra_apex.settings import Settings
 from netra_apex.tools import ToolDispatcher, ToolHost
 from netra_apex.tools.underway import put_out
 
 AgentFactory = Callable[[str], BaseAgent]
 GRACE_SECONDS = 1.0  # how long an agent that was stopped may take to let go; G9 allows 2 s to the ending
+OUTPUT_BYTES = 4 * 1024 * 1024  # of an agent's output as JSON: it is an event, and readers are told it whole
 PUT_OUT_SECONDS = 0.5  # and how long, after that, the requests and calls of tasks that it started
 
 log = structlog.get_logger()
@@ -87,18 +100,15 @@ class UserExecutionEngine:
         if self._used:
             raise ScopeClosed("engine", self.context.run_id)
         self._used = True
-        instance = self._agent_factory(agent)
-        if not allows(self.context.permissions, instance.requires):
-            raise Forbidden(f"agent {agent} needs the permission {instance.requires}")
-        if history is None:
-            history = await self._parts.runs.begin(self.context, agent, task)
-        began = time.perf_counter()
-        voice = self._emitter.voice(agent)
-        # Not awaited: text is not shown before what was told before it is stored, so the model may be asked meanwhile.
-        voice.emit(AgentStarted(task=task))
-        lent = self._lend(instance, voice, history, task)
-        ending = await self._execute(instance, task, lent, began)
-        return await self._end(lent, ending)
+        # In a task of its own: whoever awaits this may be cancelled at any time, and again while the run ends.
+        carrying = asyncio.create_task(self._carry_out(agent, task, history))
+        try:
+            return await asyncio.shield(carrying)
+        except asyncio.CancelledError:
+            # The program that runs the engine was cancelled: the run ends, and then so does the program.
+            self.cancel("system")
+            await _finished(carrying)
+            raise
 
     def cancel(self, by: str) -> None:
         """Stops the run: it ends as `agent_cancelled` within two seconds. Later calls change nothing."""
@@ -106,18 +116,47 @@ class UserExecutionEngine:
 
     def interrupt(self) -> None:
         """Stops the run because the process ends: `agent_failed` with `interrupted`."""
-        self._halt(_failure(RunInterrupted("the server stopped while the run was under way")))
+        self._halt(ending_of(RunInterrupted("the server stopped while the run was under way")))
+
+    async def _carry_out(self, agent: str, task: str, history: tuple[ModelMessage, ...] | None) -> Result:
+        instance = self._make(agent)
+        if isinstance(instance, BaseAgent) and not allows(self.context.permissions, instance.requires):
+            raise Forbidden(f"agent {agent} needs the permission {instance.requires}")
+        if history is None:
+            task = self._parts.tools.redactor.text(check_text("the task", task, limit=MAX_CONTENT))
+            history = await self._parts.runs.begin(self.context, agent, task)
+        began = time.perf_counter()
+        voice = self._emitter.voice(agent)
+        # Not awaited: text is not shown before what was told before it is stored, so the model may be asked meanwhile.
+        voice.emit(AgentStarted(task=task))
+        lent = self._lend(instance, voice, history, task)
+        if isinstance(instance, AgentBroke):
+            return await self._end(lent, ending_of(instance))
+        return await self._end(lent, await self._execute(instance, task, lent, began))
+
+    def _make(self, agent: str) -> BaseAgent | AgentBroke:
+        """A fresh instance, or why there is none: a constructor is the agent's code, and fails as the agent does."""
+        try:
+            return self._agent_factory(agent)
+        except Refused:
+            raise  # there is no such agent
+        except BaseException as error:
+            # The run's boundary. Nothing is awaited here, so that no cancellation of ours is lost.
+            log.exception("agent failed", run_id=self.context.run_id, user_id=self.context.user_id)
+            return AgentBroke(sentence(error))
 
     def _halt(self, ending: Ending) -> None:
         if not self._stop.done():
             self._stop.set_result(ending)
 
-    def _lend(self, instance: BaseAgent, voice: Voice, history: tuple[ModelMessage, ...], task: str) -> Lent:
+    def _lend(
+        self, instance: BaseAgent | AgentBroke, voice: Voice, history: tuple[ModelMessage, ...], task: str
+    ) -> Lent:
         settings = self._parts.settings
         lent = Lent(
             voice=voice,
-            model=lambda: self._parts.model(instance.model),
-            max_turns=instance.max_turns or settings.max_turns,
+            model=lambda: self._parts.model(getattr(instance, "model", None)),
+            max_turns=getattr(instance, "max_turns", None) or settings.max_turns,
             history=history,
             transcript=[UserMessage(task)],
         )
@@ -145,9 +184,9 @@ class UserExecutionEngine:
                 if self._stop.done():
                     return self._stop.result()
                 limit = self._parts.settings.agent_timeout_seconds
-                return _failure(AgentTimedOut(f"the agent was active for longer than {limit:g} s"))
+                return ending_of(AgentTimedOut(f"the agent was active for longer than {limit:g} s"))
         except asyncio.CancelledError:
-            # The program that runs the engine was cancelled: the run ends, and then so does the program.
+            # The loop ends with its program, and cancels every task: this one's last act is the run's ending.
             self.cancel("system")
             await self._let_go(running, lent)
             await self._end(lent, self._stop.result())
@@ -156,13 +195,13 @@ class UserExecutionEngine:
 
     def _outcome(self, running: "asyncio.Task[Any]", lent: Lent, began: float) -> Ending:
         if running.cancelled():
-            return _failure(AgentBroke("the agent cancelled itself"))
+            return ending_of(AgentBroke("the agent cancelled itself"))
         error = running.exception()
         if isinstance(error, RunFailed):
-            return _failure(error)
+            return ending_of(error)
         if error is not None:
-            log.error("agent failed", run_id=self.context.run_id, exc_info=error)
-            return _failure(AgentBroke(sentence(error)))
+            log.error("agent failed", run_id=self.context.run_id, user_id=self.context.user_id, exc_info=error)
+            return ending_of(AgentBroke(sentence(error)))
         duration = round((time.perf_counter() - began) * 1000)
         return AgentCompleted(output=running.result(), usage=lent.usage, duration_ms=duration)
 
@@ -183,6 +222,8 @@ class UserExecutionEngine:
             lent.think_first("Answering.")
             lent.void_given_up()
         last = closing(self._emitter.stream.open_calls.values(), "cancelled", "the run ended")
+        if isinstance(ending, AgentCompleted):
+            lent.transcript += _said_last(lent.transcript, ending.output)
         self._emitter.keep(answered(lent.transcript))
         await lent.voice.emit(*last, ending)
         match ending:
@@ -214,18 +255,46 @@ async def _guarded(instance: BaseAgent, task: str, scope: EngineScope) -> Any:
     except (SystemExit, KeyboardInterrupt) as error:
         # asyncio would hand it to the loop, and one agent's exit() would end everybody's server.
         raise AgentBroke(f"the agent asked the process to exit: {sentence(error)}") from error
+    if isinstance(output, Iterator):
+        raise AgentBroke("the agent's output is an iterator, which is no JSON; return a list")
     try:
-        # Here, where it is the agent's: an output may be a generator, or have a serialiser of its own.
-        return to_jsonable_python(output)
+        # Here, where it is the agent's: an output may have a serialiser of its own.
+        plain = to_jsonable_python(output, inf_nan_mode="null")
+        size = len(msgspec.json.encode(plain))
     except (PydanticSerializationError, ValueError, RecursionError) as problem:
         raise AgentBroke(f"the agent's output cannot be told: {problem}") from problem
+    if size > OUTPUT_BYTES:
+        raise AgentBroke(f"the agent's output has {size} bytes; {OUTPUT_BYTES} is the most")
+    return plain
 
 
-def _failure(error: RunFailed) -> AgentFailed:
-    return AgentFailed(code=error.code, message=str(error), retryable=error.retryable)
+def _said_last(transcript: list[ModelMessage], output: Any) -> list[ModelMessage]:
+    """What the agent answered without a model having said it: the thread shows it, and later runs are told of it."""
+    if output is None or output == "":
+        return []
+    said = [each.content for each in transcript if isinstance(each, AssistantMessage) and each.content]
+    if said and (said[-1] == output or not isinstance(output, str)):
+        return []
+    return [AssistantMessage(output if isinstance(output, str) else msgspec.json.encode(output).decode())]
+
+
+async def _finished(task: "asyncio.Task[Any]") -> None:
+    """Waits for the task, whatever else happens; it is bounded by itself."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    _forget(task)
+
+
+def ending_of(error: Exception) -> AgentFailed:
+    """How a run ends that broke with this."""
+    if isinstance(error, RunFailed):
+        return AgentFailed(code=error.code, message=str(error), retryable=error.retryable)
+    said = str(error) if isinstance(error, NetraError) else sentence(error)
+    return AgentFailed(code="agent_error", message=said, retryable=False)
 
 
 def _forget(task: "asyncio.Task[Any]") -> None:
-    """An abandoned agent's end interests nobody; it is asked for so that asyncio does not complain."""
+    """How this task ended interests nobody any more; it is asked for so that asyncio does not complain."""
     if not task.cancelled():
         task.exception()

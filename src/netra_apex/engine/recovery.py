@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.events import AgentFailed, DurableEvent, decode
+from netra_apex.core.events import DurableEvent, Ending, decode
 from netra_apex.core.ports import RunEmitter, Runs
-from netra_apex.core.runs import RunStatus, RunStream
-from netra_apex.engine.engine import closing
-from netra_apex.errors import NetraError, RunFailed, RunInterrupted, StoreError, sentence
+from netra_apex.core.runs import RunStream
+from netra_apex.engine.engine import closing, ending_of
+from netra_apex.errors import RunInterrupted, StoreError
 
-UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
 PAGE = 500
 
 log = structlog.get_logger()
@@ -27,26 +26,26 @@ class Recovery:
     def __init__(self, runs: Runs, resume: Callable[[UserExecutionContext, RunStream], RunEmitter]) -> None:
         self._runs = runs
         self._resume = resume
-        self._owed: dict[str, tuple[UserExecutionContext, str, NetraError]] = {}
+        self._owed: dict[str, tuple[UserExecutionContext, str, Ending]] = {}
 
     async def end_left_over(self) -> int:
         """Ends every unfinished run in the store as `interrupted`; answers how many there were."""
         count = 0
-        while runs := await self._runs.all_runs(statuses=UNFINISHED, limit=PAGE):
+        while runs := await self._runs.unfinished_runs(PAGE):
             for run in runs:
                 context = UserExecutionContext(
                     user_id=run.user_id, thread_id=run.thread_id, run_id=run.run_id, request_id=run.run_id
                 )
-                reason = RunInterrupted("the server ended while the run was under way")
-                await self._end(context, run.agent, reason)
+                await self._end(
+                    context, run.agent, ending_of(RunInterrupted("the server ended while the run was under way"))
+                )
             count += len(runs)
         return count
 
-    async def end_broken(self, context: UserExecutionContext, agent: str, error: Exception) -> None:
+    async def end_broken(self, context: UserExecutionContext, agent: str, ending: Ending) -> None:
         """Ends a run of this process that broke; kept for `retry` where that cannot be stored."""
-        reason = error if isinstance(error, NetraError) else NetraError(sentence(error))
-        if not await self._settled(context, agent, reason):
-            self._owed[context.run_id] = (context, agent, reason)
+        if not await self._settled(context, agent, ending):
+            self._owed[context.run_id] = (context, agent, ending)
 
     async def retry(self) -> None:
         """Tries again what could not be stored before."""
@@ -55,9 +54,9 @@ class Recovery:
                 return
             del self._owed[run_id]
 
-    async def _settled(self, context: UserExecutionContext, agent: str, reason: NetraError) -> bool:
+    async def _settled(self, context: UserExecutionContext, agent: str, ending: Ending) -> bool:
         try:
-            await self._end(context, agent, reason)
+            await self._end(context, agent, ending)
         except StoreError as unstored:
             log.warning("a run's ending cannot be stored yet", run_id=context.run_id, error=str(unstored))
             return False
@@ -66,7 +65,7 @@ class Recovery:
             log.exception("a run that broke cannot be ended", run_id=context.run_id)
         return True
 
-    async def _end(self, context: UserExecutionContext, agent: str, reason: NetraError) -> None:
+    async def _end(self, context: UserExecutionContext, agent: str, ending: Ending) -> None:
         stream = RunStream()
         agent_of_run = agent
         for event in await self._told(context):
@@ -75,13 +74,9 @@ class Recovery:
                 agent_of_run = event.agent
         if stream.status.ended:
             return
-        known = isinstance(reason, RunFailed)
         last = closing(stream.open_calls.values(), "unknown_outcome", "nobody saw how the call ended")
         emitter = self._resume(context, stream)
         try:
-            ending = AgentFailed(
-                code=reason.code if known else "agent_error", message=str(reason), retryable=known and reason.retryable
-            )
             await emitter.voice(agent_of_run).emit(*last, ending)
         finally:
             emitter.close()

@@ -17,7 +17,7 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentCancelled, AgentFailed, Ending, RunQueued
 from netra_apex.core.messages import ModelMessage
 from netra_apex.core.ports import RunEmitter
-from netra_apex.engine.engine import UserExecutionEngine
+from netra_apex.engine.engine import UserExecutionEngine, ending_of
 from netra_apex.engine.factory import EngineLease, ExecutionEngineFactory
 from netra_apex.engine.limits import Place, Schedule, Slots
 from netra_apex.engine.recovery import Recovery
@@ -196,7 +196,8 @@ class LocalRunner:
         except Exception as error:
             # The run's boundary: whatever went wrong, the run must end (G3), and the other runs go on.
             log.exception("run broke", run_id=order.context.run_id)
-            await self._recovery.end_broken(order.context, order.agent, error)
+            # What it was told to end as goes before what came in its way.
+            await self._recovery.end_broken(order.context, order.agent, run.halted or ending_of(error))
         finally:
             self._schedule.leave(order.place)
             self._gone(run)
@@ -204,10 +205,10 @@ class LocalRunner:
     async def _end_unstarted(self, run: _Live, ending: Ending) -> None:
         try:
             await run.emitter.voice(run.order.agent).emit(ending)
-        except Exception as error:
+        except Exception:
             # As above: whatever went wrong, the run must end.
             log.exception("run broke", run_id=run.order.context.run_id)
-            await self._recovery.end_broken(run.order.context, run.order.agent, error)
+            await self._recovery.end_broken(run.order.context, run.order.agent, ending)
         finally:
             run.emitter.close()
             self._gone(run)

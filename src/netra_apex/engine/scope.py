@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from netra_apex.core.context import UserExecutionContext
@@ -27,6 +28,10 @@ from netra_apex.errors import OutputInvalid, ScopeClosed, TurnsExhausted
 from netra_apex.tools import ToolDispatcher
 from netra_apex.tools.underway import Underway
 
+CLOSED_SECONDS = 0.05  # how long a closed scope takes to say so
+
+log = structlog.get_logger()
+
 
 @dataclass(slots=True)
 class Lent:
@@ -45,6 +50,7 @@ class Lent:
     steps: dict[str, Any] = field(default_factory=dict[str, Any])
     step_locks: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
     asking: Underway = field(default_factory=Underway)
+    outlived: bool = False
     given_up: list[Deltas] = field(default_factory=list[Deltas])
 
     def think(self, text: str) -> Awaitable[None]:
@@ -95,11 +101,17 @@ class EngineScope(RunScope):
     @property
     def tools(self) -> ToolCalls:
         """Tool calls from code."""
-        return RecordedCalls(self._open())
+        return RecordedCalls(self._context, self._lent)
 
     async def think(self, text: str) -> None:
-        """Tells the user what the agent is about."""
-        await self._open().think(text)
+        """Tells the user what the agent is about.
+
+        Raises:
+            TypeError: it is no text.
+        """
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - an agent's code need not be typed
+            raise TypeError(f"a thought is text, not {type(text).__name__}")
+        await (await _opened(self._context, self._lent)).think(text)
 
     async def model(
         self,
@@ -110,7 +122,7 @@ class EngineScope(RunScope):
         show: bool = True,
     ) -> Reply:
         """See `RunScope.model`."""
-        lent = self._open()
+        lent = await _opened(self._context, self._lent)
         if lent.turns >= lent.max_turns:
             raise TurnsExhausted(f"the model gave no final answer in {lent.max_turns} turns")
         lent.turns += 1
@@ -132,7 +144,7 @@ class EngineScope(RunScope):
             # Not taken back yet: what a user has cancelled stays as he saw it.
             lent.given_up.append(writer)
             raise
-        self._open()
+        await _opened(self._context, lent)
         lent.usage += reply.usage
         message_id = writer.finish()
         if show:
@@ -147,35 +159,50 @@ class EngineScope(RunScope):
 
     async def step(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """See `RunScope.step`."""
-        lent = self._open()
+        lent = await _opened(self._context, self._lent)
         async with lent.step_locks.setdefault(name, asyncio.Lock()):
             if name not in lent.steps:
                 lent.steps[name] = await function(*args)
         return lent.steps[name]
 
-    def _open(self) -> Lent:
-        if self._lent.closed:
-            raise ScopeClosed("scope", self._context.run_id)
-        return self._lent
-
 
 class RecordedCalls(ToolCalls):
     """Tool calls through the run's dispatcher; a model's calls and their answers join the transcript."""
 
-    def __init__(self, lent: Lent) -> None:
+    def __init__(self, context: UserExecutionContext, lent: Lent) -> None:
+        self._context = context
         self._lent = lent
-        assert lent.dispatcher is not None
-        self._dispatcher = lent.dispatcher
 
     async def call(self, tool: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """See `ToolCalls.call`."""
-        return await self._dispatcher.call(tool, *args, **kwargs)
+        return await (await self._dispatcher()).call(tool, *args, **kwargs)
 
     async def answer(self, calls: Sequence[ToolCall]) -> tuple[ToolMessage, ...]:
         """See `ToolCalls.answer`."""
-        answers = await self._dispatcher.answer(calls)
+        answers = await (await self._dispatcher()).answer(calls)
         self._lent.transcript.extend(answers)
         return answers
+
+    async def _dispatcher(self) -> ToolDispatcher:
+        dispatcher = (await _opened(self._context, self._lent)).dispatcher
+        assert dispatcher is not None
+        return dispatcher
+
+
+async def _opened(context: UserExecutionContext, lent: Lent) -> Lent:
+    """What was lent, while it is.
+
+    Raises:
+        ScopeClosed: the run has ended.
+    """
+    if lent.closed:
+        if not lent.outlived:
+            lent.outlived = True
+            log.warning("a task of a run goes on after its end", run_id=context.run_id, user_id=context.user_id)
+        # It may try again and again: it must not take the loop from everybody else's runs.
+        await asyncio.sleep(CLOSED_SECONDS)
+        raise ScopeClosed("scope", context.run_id)
+    return lent
 
 
 @lru_cache(maxsize=256)

@@ -14,20 +14,17 @@ import msgspec
 from netra_apex.core.ids import new_id
 from netra_apex.core.messages import (
     NO_USAGE,
-    AssistantMessage,
-    ModelMessage,
-    ModelRequest,
     Reply,
-    SystemMessage,
     ToolCall,
-    ToolMessage,
     Usage,
-    UserMessage,
 )
 from netra_apex.core.ports import Deltas
+from netra_apex.providers.openai_request import NO_JSON, to_json
 
 MAX_LINE = 4 * 1024 * 1024
 """Bytes of one line of a stream. A whole answer's longest line is far shorter; an endless one must not fill memory."""
+
+MAX_ARGUMENTS = 4 * 1024 * 1024  # characters of all the arguments of one answer's tool calls
 
 QUOTE = 200
 """Characters of an answer in another format that its error quotes."""
@@ -87,7 +84,6 @@ class _Chunk(msgspec.Struct, gc=False):
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class _Building:
@@ -109,6 +105,7 @@ class Answer:
     """
 
     __slots__ = (
+        "_arguments_size",
         "_by_index",
         "_calls",
         "_deltas",
@@ -129,6 +126,7 @@ class Answer:
         self._deltas = deltas
         self._rest: list[bytes] = []
         self._rest_size = 0
+        self._arguments_size = 0
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._calls: list[_Building] = []
@@ -234,7 +232,7 @@ class Answer:
     def _chunk(self, payload: bytes, pieces: list[str]) -> None:
         try:
             chunk = _decode_chunk(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NO_JSON as error:
             if not payload.strip():
                 return
             raise Garbled(quote(payload)) from error
@@ -287,7 +285,11 @@ class Answer:
                 call.name = function.name
             arguments = function.arguments
             if arguments is not None:
-                call.arguments.append(arguments if isinstance(arguments, str) else _encode(arguments).decode())
+                text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
+                call.arguments.append(text)
+                self._arguments_size += len(text)
+                if self._arguments_size > MAX_ARGUMENTS:
+                    raise Garbled(f"tool calls of more than {MAX_ARGUMENTS // 1_048_576} Mi characters")
 
     def _building(self, piece: _Call) -> _Building:
         """The call that a piece belongs to. Some servers number every call 0, or none: a new id is a new call."""
@@ -302,37 +304,12 @@ class Answer:
         return found
 
 
-def encode_request(model: str, request: ModelRequest) -> bytes:
-    """The body of a streamed request that asks for usage figures too."""
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [_message(message) for message in request.messages],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if request.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
-            }
-            for tool in request.tools
-        ]
-    if request.output_schema is not None:
-        # Not strict: strict mode refuses schemas with optional fields, and the answer is validated by us anyway.
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": request.output_schema},
-        }
-    return _encode(body)
-
-
 def error_text(error: object) -> str:
     """A provider's own sentence out of an `error` field, whatever form it gave it."""
     if isinstance(error, Mapping):
         fields = cast("Mapping[str, object]", error)
         inner = fields.get("message") or fields.get("error") or fields.get("detail")
-        return error_text(inner) if inner else _encode(fields).decode()
+        return error_text(inner) if inner else to_json(fields).decode()
     return str(error)
 
 
@@ -342,41 +319,10 @@ def quote(data: bytes) -> str:
     return repr(text[:QUOTE] + "…" if len(text) > QUOTE else text)
 
 
-def _message(message: ModelMessage) -> dict[str, Any]:
-    match message:
-        case SystemMessage():
-            return {"role": "system", "content": message.content}
-        case UserMessage():
-            return {"role": "user", "content": message.content}
-        case ToolMessage():
-            return {"role": "tool", "tool_call_id": message.call_id, "content": message.content}
-        case AssistantMessage():
-            if not message.tool_calls:
-                return {"role": "assistant", "content": message.content}
-            calls = [
-                {
-                    "id": call.id,
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": _object_text(call.arguments)},
-                }
-                for call in message.tool_calls
-            ]
-            return {"role": "assistant", "content": message.content or None, "tool_calls": calls}
-
-
-def _object_text(arguments: str) -> str:
-    # Some servers refuse a history with arguments that are no JSON object, which would end the conversation for good.
-    try:
-        _decode_object(arguments)
-    except msgspec.DecodeError:
-        return "{}"
-    return arguments
-
-
 def _is_json(payload: bytes) -> bool:
     try:
         msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NO_JSON:
         return False
     return True
 
@@ -384,13 +330,3 @@ def _is_json(payload: bytes) -> bool:
 def _is_control(line: bytes) -> bool:
     """Whether a line without data belongs to an event stream: blank, a comment, another field, or a field cut short."""
     return not line.strip() or b"data:".startswith(line) or line.startswith((b":", b"event:", b"id:", b"retry:"))
-
-
-def _plain(value: object) -> object:
-    """Schemas are registered as read-only mappings, which msgspec does not encode by itself."""
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, Any]", value))
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -62,6 +62,7 @@ class PydanticAIModel:
         self._model: ProviderModel | None = None
         self._lacks = ""
         self._entered = False
+        self._entering = asyncio.Lock()
         try:
             infer_provider_class(provider)
             self._model = infer_model(name)
@@ -151,9 +152,10 @@ class PydanticAIModel:
         if self._model is None:
             raise ModelUnavailable(self._lacks, model=self._name, set_up=False)
         if not self._entered:
-            # Before the await, so that two first requests do not both enter: leaving once must close it.
-            self._entered = True
-            await self._model.__aenter__()
+            async with self._entering:  # of two first requests one enters and the other waits for it
+                if not self._entered:
+                    await self._model.__aenter__()
+                    self._entered = True
         return self._model
 
     def _failed(self, what: str, status: int | None = None, message: str = "") -> ModelFailed:

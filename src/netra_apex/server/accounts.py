@@ -10,7 +10,7 @@ from netra_apex.server.auth import REFRESH_COOKIE, SESSION_COOKIE, cookie_of
 from netra_apex.server.callers import SECURITY, Caller, Running, address_of, same_site
 from netra_apex.server.problems import responses
 from netra_apex.server.sessions import Grant
-from netra_apex.server.setup import redeem_setup_link
+from netra_apex.server.setup import is_valid, redeem_setup_link
 from netra_apex.server.shapes import CreatedUser, Credentials, FirstAdmin, TokenShape, UserShape
 
 router = APIRouter(prefix="/api/auth", tags=["auth"])
@@ -70,8 +70,10 @@ async def setup(body: FirstAdmin, address: Annotated[str, Depends(address_of)], 
     services.sessions.throttle.check(address, ASKER)
     user_id, password = check_username(body.username), check_password(body.password)
     accounts = services.runtime.stores.accounts
-    hashed = await services.passwords.hash(password)
-    if not await redeem_setup_link(accounts, body.token, user_id, hashed):
+    made = await is_valid(accounts, body.token) and await redeem_setup_link(
+        accounts, body.token, user_id, await services.passwords.hash(password)
+    )
+    if not made:
         services.sessions.throttle.failed(address, ASKER)
         raise Forbidden("this set-up link is not valid: it was used, is over an hour old, or an admin exists already")
     user = await accounts.user(user_id)

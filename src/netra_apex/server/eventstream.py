@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from netra_apex.errors import Invalid, Refused
 
@@ -24,9 +25,10 @@ def after_of(last_event_id: str | None, after: int) -> int:
     """
     if last_event_id is None or last_event_id == "":
         return after
-    if not (last_event_id.isascii() and last_event_id.isdigit()) or int(last_event_id[:20]) > MAX_SEQ:
+    # Its length first: Python refuses to read very long numbers.
+    if not (last_event_id.isascii() and last_event_id.isdigit()) or len(last_event_id) > len(str(MAX_SEQ)):
         raise Invalid("Last-Event-ID is not the number of an event")
-    return int(last_event_id)
+    return min(int(last_event_id), MAX_SEQ)
 
 
 def wants_stream(accept: str | None) -> bool:
@@ -45,12 +47,24 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: Frames, heartbeat: float, still_valid: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        place: AbstractContextManager[None],
+        heartbeat: float,
+        still_valid: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._frames = frames
+        self._place = place
         self._heartbeat = heartbeat
         self._still_valid = still_valid
         # nginx would otherwise keep the stream back to send it in large pieces.
         super().__init__(self._told(), headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Streams, within one of the user's places; without one it is refused, before anything is sent."""
+        with self._place:
+            await super().__call__(scope, receive, send)
 
     async def _told(self) -> AsyncGenerator[str]:
         checked = spoke = time.monotonic()

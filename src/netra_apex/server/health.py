@@ -42,12 +42,14 @@ class Ready(BaseModel):
     reasons: list[str]
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", operation_id="healthz")
 async def healthz() -> Health:
     """Liveness: the loop turns. It asks nothing else, so that a database's trouble restarts nobody."""
     return Health()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", operation_id="readyz", response_model=Ready, responses={503: {"model": Ready}})
 async def readyz(request: Request) -> JSONResponse:
     """Readiness: 503 with reasons while draining, without a database, or while the model that is set is not reached."""

@@ -1,4 +1,7 @@
-"""uvicorn's WebSocket protocol with our close codes, and an end that does not wait for the peer (DESIGN 4.5)."""
+"""uvicorn's WebSocket protocol with our close codes, and an end that does not wait for the peer.
+
+Source of the codes: docs/reference/socket.md.
+"""
 
 import asyncio
 from typing import Any, ClassVar

@@ -97,7 +97,7 @@ class Lifecycle:
                 access=timedelta(seconds=self.settings.access_token_seconds),
                 session=timedelta(days=self.settings.session_days),
             )
-            async with Readiness(accounts, runtime.models.get(None)) as readiness:
+            async with Readiness(accounts, runtime.stores.database.check, runtime.models.get(None)) as readiness:
                 services = Services(
                     runtime=runtime,
                     authenticator=Authenticator(accounts, tokens, Origins(self.settings.allowed_origins)),

@@ -21,6 +21,7 @@ log = structlog.get_logger("netra_apex.server")
 
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL = 500
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 MAX_FIELD = 100
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _CODES = {401: "unauthenticated", 403: "forbidden", 404: "not_found", 413: "too_large", 429: "flood"}
@@ -99,7 +100,12 @@ def _refused(_: Request, error: Exception) -> Response:
     return refusal(cast("Refused", error))
 
 
-def _not_valid(_: Request, error: Exception) -> Response:
+def _not_valid(request: Request, error: Exception) -> Response:
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method in _WITH_BODY and media != "application/json" and not media.endswith("+json"):
+        # Otherwise a body without it is told to be no object, however good it is.
+        said = f"not {_readable(media, MAX_FIELD)}" if media else "and it has none"
+        return problem(422, "invalid", f"the body's Content-Type must be application/json, {said}")
     found = [_field_problem(each) for each in cast("RequestValidationError", error).errors()]
     detail = "; ".join(f"{each.field}: {each.message}" for each in found)
     return problem(422, "invalid", detail, errors=found)

@@ -2,11 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Self
 
+import structlog
+
 from netra_apex.core.ports import Accounts, Model
-from netra_apex.errors import ModelFailed, StoreError
+from netra_apex.errors import ModelFailed, StoreError, sentence
+
+log = structlog.get_logger("netra_apex.server")
 
 DATABASE_SECONDS = 2.0
 MODEL_SECONDS = 5.0  # how long a check of the model may take
@@ -18,11 +23,14 @@ class Readiness:
     """Answers `/readyz`. An async context manager: the model's check is a task that it owns.
 
     Why the model counts: one that is set and cannot be reached fails every run, so a balancer should send people
-    elsewhere. It is asked at most every ten seconds, and only when somebody asks us.
+    elsewhere. It is asked at most every ten seconds, and only when somebody asks us; so often the
+    database is written to, and otherwise read.
     """
 
-    def __init__(self, accounts: Accounts, model: Model) -> None:
+    def __init__(self, accounts: Accounts, write: Callable[[], Awaitable[None]], model: Model) -> None:
         self._accounts = accounts
+        self._write = write
+        self._written_at: float | None = None
         self._model = model
         self._checking: asyncio.Task[None] | None = None
         self._model_reason: str | None = None
@@ -44,13 +52,20 @@ class Readiness:
         return (*found, *filter(None, (await self._database(), await self._model_state())))
 
     async def _database(self) -> str | None:
+        fresh = self._written_at is not None and time.monotonic() - self._written_at < FRESH_SECONDS
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                await self._accounts.has_admin()
+                if fresh:
+                    await self._accounts.has_admin()
+                else:
+                    # A full disk can still be read; it takes no message and no login.
+                    await self._write()
+                    self._written_at = time.monotonic()
         except TimeoutError:
             return f"database: no answer within {DATABASE_SECONDS:g} s"
         except StoreError as error:
-            return f"database: {error}"
+            log.warning("the database does not answer", error=str(error))
+            return "database: it does not answer; the log and `netra doctor` say why"
         return None
 
     async def _model_state(self) -> str | None:
@@ -68,8 +83,14 @@ class Readiness:
             async with asyncio.timeout(MODEL_SECONDS):
                 reason = await self._model.check()
         except TimeoutError:
-            reason = f"{self._model.name} did not answer within {MODEL_SECONDS:g} s"
+            reason = f"no answer within {MODEL_SECONDS:g} s"
         except ModelFailed as error:
             reason = str(error)
-        self._model_reason = None if reason is None else f"model: {reason}"
+        except Exception as error:  # noqa: BLE001 - a model's own code: whatever it raises, it does not answer
+            reason = sentence(error)
+        if reason is not None:
+            # Only here: the answer goes to anybody, and the reason may name inner addresses or quote the provider.
+            log.warning("the model does not answer", model=self._model.name, reason=reason)
+            reason = f"model: {self._model.name} does not answer; the log and `netra doctor` say why"
+        self._model_reason = reason
         self._checked_at = time.monotonic()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from netra_apex.errors import AfterOutOfRange, NotFound
+from netra_apex.errors import NotFound
 from netra_apex.server.callers import SECURITY, Caller, Running
 from netra_apex.server.eventstream import MAX_SEQ, EventStream, after_of, wants_stream
 from netra_apex.server.problems import responses
@@ -67,7 +67,7 @@ async def cancel_run(run_id: str, principal: Caller, services: Running) -> RunSh
     "/runs/{run_id}/events",
     operation_id="list_events",
     response_class=Response,
-    responses={200: _EVENTS, **responses(401, 404, 422)},
+    responses={200: _EVENTS, **responses(401, 404, 422, 429)},
 )
 async def events(
     run_id: str,
@@ -84,15 +84,11 @@ async def events(
         # The stored texts as they are: replay gives the same bytes (G1).
         body = f'{{"events":[{",".join(texts)}],"last_seq":{last_seq}}}'
         return Response(body, media_type="application/json")
-    start = after_of(last_event_id, after)
     # Refused before the stream begins, while a status can still say so.
-    run = await services.runtime.stores.runs.run(principal.user_id, run_id)
-    if run is None:
-        raise NotFound("run", run_id)
-    if start > run.last_seq:
-        raise AfterOutOfRange(f"the last event of run {run_id} is {run.last_seq}: nothing can come after {start}")
+    follower = await reader.follower(principal.user_id, run_id, after_of(last_event_id, after))
     return EventStream(
-        reader.follow(principal.user_id, run_id, start),
+        reader.follow_on(principal.user_id, follower),
+        services.runtime.manager.stream(principal.user_id),
         services.runtime.settings.heartbeat_seconds,
         lambda: services.authenticator.still_valid(principal),
     )

@@ -7,7 +7,10 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Coroutine
+from importlib.metadata import version
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -16,6 +19,7 @@ from starlette.types import ASGIApp
 from netra_apex import logs
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.ports import Model
+from netra_apex.core.redaction import Redactor
 from netra_apex.errors import ConfigurationError, StoreError
 from netra_apex.server import heartbeat
 from netra_apex.server.app import create_app
@@ -26,7 +30,7 @@ from netra_apex.settings import Settings
 log = structlog.get_logger("netra_apex.server")
 
 WRONG_USAGE = 2
-FRAMES_BEFORE_1009 = 16  # a frame over the limit is answered with 4413 up to here; uvicorn closes beyond (DESIGN 4.5)
+FRAMES_BEFORE_1009 = 16  # a frame over the limit is answered with 4413 up to here; uvicorn closes beyond
 LAST_ANSWERS_SECONDS = 5  # after the drain, how long answers that are under way may take
 LEFT_BEHIND_SECONDS = 2  # after all is closed, how long tasks and threads that agents left behind may take
 
@@ -39,13 +43,13 @@ def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = 
     agent left a task or a thread that doesn't, it is ended.
     """
     try:
-        logs.configure((*settings.own_secrets(), settings.prepare_home()))
+        logs.configure(Redactor((*settings.own_secrets(), settings.prepare_home())).text)
         listening = _listen(settings)
         with contextlib.closing(listening):
             app = create_app(registry, settings, model=model)
             server = DrainingServer(_config(app, settings), app.state.lifecycle)
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-                runner.run(server.serve(sockets=[listening]))
+                _run(runner.get_loop(), server.serve(sockets=[listening]))
                 _end_process_soon()
     except (ConfigurationError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
@@ -54,6 +58,23 @@ def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = 
         sys.stderr.write(f"the server cannot start: {error}\n")
         return WRONG_USAGE
     return 0
+
+
+def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
+    """Runs the loop until the server has ended, whatever else wants to end it.
+
+    asyncio lets a `SystemExit` or `KeyboardInterrupt` rise from any task through the loop. An agent's own is contained
+    by the engine, but an agent may have tasks of its own, and one user's `exit()` must not end everybody's server.
+    """
+    task = loop.create_task(serving)
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt):
+            if task.done():
+                raise
+            log.exception("a task of an agent or a tool asked the process to exit; the server goes on")
+    task.result()
 
 
 class DrainingServer(uvicorn.Server):
@@ -90,13 +111,18 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's, once the runs have ended."""
         if self._drain is not None:
-            await self._drain
+            # Raises nothing: whatever went wrong in it, the sockets and the lifespan must be closed.
+            await asyncio.wait({self._drain})
+            if (error := self._drain.exception()) is not None:
+                log.error("the drain broke", exc_info=error)
         await super().shutdown(sockets)
+        log.info("stopped")
 
     async def _end_runs(self) -> None:
         try:
             services = await self._lifecycle.services()
             services.start_draining()
+            log.info("draining", runs=services.runtime.metrics()["runs_active"])
             await services.runtime.drain()
         finally:
             self.should_exit = True
@@ -107,6 +133,7 @@ class DrainingServer(uvicorn.Server):
         model = services.runtime.models.get(None).name
         token = await new_setup_token(services.runtime.stores.accounts)
         here = f"http://{_in_url(settings.host)}:{port}"
+        log.info("serving", address=here, model=model, version=version("netra-apex"))
         lines = [f"Netra Apex is at {here}"]
         if self._lifecycle.answers_offline:
             lines.append(f"Model: {model}, the offline demo; set NETRA_MODEL to use another")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+import structlog
+
 from netra_apex.core.accounts import Session, User, check_username
 from netra_apex.core.ids import new_id
 from netra_apex.core.ports import Accounts
@@ -14,6 +16,8 @@ from netra_apex.server.tokens import AccessTokens, Claims, hash_token, new_token
 
 # Two tabs that renew at once both hold the token that one of them has just replaced: for so long, that is no theft.
 RACE_SECONDS = 10.0
+
+log = structlog.get_logger("netra_apex.server")
 
 
 class Sockets(Protocol):
@@ -75,6 +79,8 @@ class Sessions:
             stored = None if user_id is None else await self._accounts.password_hash(user_id)
             if not await turn.verify(stored, password):
                 self.throttle.failed(address, key)
+                # Without the name: what was typed as one may have been a password.
+                log.warning("login failed", address=address, known=stored is not None)
                 raise Unauthenticated("the name or the password is wrong")
         self.throttle.succeeded(address, key)
         user = None if user_id is None else await self._accounts.user(user_id)
@@ -107,6 +113,7 @@ class Sessions:
                 raise Unauthenticated("the login has ended: log in again")
         if session.previous_refresh_hash != hashed or now - session.rotated_at > timedelta(seconds=RACE_SECONDS):
             await self.end(session.session_id)
+            log.warning("a spent refresh token was used: login ended", user_id=session.user_id)
             raise Unauthenticated("the refresh token was used before, so the login has ended: log in again")
         return await self._grant(session)
 

@@ -17,6 +17,11 @@ async def new_setup_token(accounts: Accounts) -> str | None:
     return token
 
 
+async def is_valid(accounts: Accounts, token: str) -> bool:
+    """Whether this link would make the admin now; asked before anything costly is done, or told of other accounts."""
+    return await accounts.setup_token_valid(hash_token(token), datetime.now(UTC))
+
+
 async def redeem_setup_link(accounts: Accounts, token: str, user_id: str, password_hash: str) -> bool:
     """Makes the admin; False where the token is not valid.
 

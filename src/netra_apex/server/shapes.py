@@ -1,4 +1,4 @@
-"""The JSON of requests and answers (DESIGN 4.4 and 4.7)."""
+"""The JSON of requests and answers (docs/reference/http.md)."""
 
 import unicodedata
 from collections.abc import Callable, Iterable

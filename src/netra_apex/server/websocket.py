@@ -15,7 +15,15 @@ from starlette.datastructures import Headers
 from netra_apex.core.buckets import TokenBucket
 from netra_apex.core.conversations import Accepted
 from netra_apex.core.ids import new_id
-from netra_apex.errors import NetraError, NotFound, QueueFull, Refused, StoreError, Unauthenticated, Unavailable
+from netra_apex.errors import (
+    NetraError,
+    NotFound,
+    Refused,
+    StoreError,
+    TooManyConnections,
+    Unauthenticated,
+    Unavailable,
+)
 from netra_apex.runtime import Runtime
 from netra_apex.server.auth import SESSION_COOKIE, Authenticator, Principal, bearer_of, cookie_of
 from netra_apex.server.services import Services
@@ -82,6 +90,9 @@ class WebSocketDoor:
             return
         except Closed as closed:
             await socket.close(closed.code, closed.reason)
+        except StoreError as error:
+            log.warning("the database does not answer", error=str(error))
+            await socket.close(Close.COME_BACK, "the database does not answer: come back in a moment")
         except Exception:
             # The socket's boundary: a bug ends this connection, says so by an id, and nothing else.
             ident = new_id("bug")
@@ -121,8 +132,15 @@ class _Socket:
         return text
 
     async def tell(self, frame: str) -> None:
-        """Sends a frame, when the socket takes it."""
-        await self._send({"type": "websocket.send", "text": frame})
+        """Sends a frame, when the socket takes it.
+
+        Raises:
+            Gone: the client is.
+        """
+        try:
+            await self._send({"type": "websocket.send", "text": frame})
+        except OSError as error:  # which is how uvicorn says it
+            raise Gone from error
 
     async def close(self, code: Close, reason: str) -> None:
         """Says goodbye; a socket that takes nothing is left to its server's time-out."""
@@ -198,7 +216,7 @@ class _Visit:
         manager = self._runtime.manager
         try:
             manager.add(self.connection)
-        except QueueFull as error:
+        except TooManyConnections as error:
             raise Closed(Close.TOO_MANY, str(error)) from error
         try:
             # Again, now that a logout finds this socket: one that came a moment ago did not.
@@ -216,7 +234,7 @@ class _Visit:
     async def _serve(self) -> None:
         telling = asyncio.create_task(self._bridge.run())
         reading = asyncio.create_task(self._read())
-        parts = {telling, reading}
+        parts = (telling, reading)
         try:
             await asyncio.wait({*parts, self._ending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -224,14 +242,13 @@ class _Visit:
                 part.cancel()
             ended = await asyncio.gather(*parts, return_exceptions=True)
         for outcome in reversed(ended):
-            if isinstance(outcome, OSError):
-                raise Gone from outcome
             if isinstance(outcome, Exception):
                 raise outcome
         raise Closed(Close(self._ending.result()))
 
     async def _read(self) -> None:
         while True:
+            await self._bridge.room()
             text = await self._socket.frame()
             try:
                 await self._carry_out(read_frame(text))

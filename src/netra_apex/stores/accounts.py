@@ -1,7 +1,7 @@
 """Users, sessions and the set-up token, on SQLite (port: `core.ports.Accounts`)."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,9 +40,24 @@ class SQLiteAccounts:
 
     async def add_user(self, user_id: str, password_hash: str, permissions: frozenset[str]) -> None:
         """Raises: Invalid: the name is taken."""
-        values = _new_user(user_id, password_hash, permissions)
-        if not await self._changed("add_user", values):
-            raise Invalid(f"there is a user {user_id} already")
+        await self.add_users([(user_id, password_hash, permissions)])
+
+    async def add_users(self, users: Sequence[tuple[str, str, frozenset[str]]]) -> None:
+        """Adds all of these (name, password hash, permissions), or none.
+
+        Raises:
+            Invalid: names are taken.
+        """
+
+        def job(connection: sqlite3.Connection) -> None:
+            taken = [name for name, *_ in users if connection.execute(SQL["user"], {"user_id": name}).fetchone()]
+            if taken:
+                there = "there is a user" if len(taken) == 1 else "there are users"
+                raise Invalid(f"{there} {', '.join(taken)} already")
+            for user in users:
+                connection.execute(SQL["add_user"], _new_user(*user))
+
+        await self._database.write(job)
 
     async def set_password(self, user_id: str, password_hash: str) -> bool:
         """Also ends the user's sessions: who had the old password is logged out."""
@@ -83,7 +98,7 @@ class SQLiteAccounts:
         return _session(await self._one("session_by_cookie", {"cookie_hash": cookie_hash, "now": now_ms()}))
 
     async def session_by_refresh(self, refresh_hash: str) -> Session | None:
-        """The login whose current or previous refresh token this is."""
+        """The login whose refresh token this is, or was."""
         return _session(await self._one("session_by_refresh", {"refresh_hash": refresh_hash, "now": now_ms()}))
 
     async def live_sessions(self) -> frozenset[str]:
@@ -96,7 +111,12 @@ class SQLiteAccounts:
     async def rotate(self, session_id: str, old_hash: str, new_hash: str, at: datetime) -> bool:
         """Puts `new_hash` in the place of `old_hash`; False where another rotation was first."""
         values = {"session_id": session_id, "old_hash": old_hash, "new_hash": new_hash, "now": to_ms(at)}
-        return await self._changed("rotate", values)
+
+        def job(connection: sqlite3.Connection) -> bool:
+            connection.execute(SQL["spend"], values)
+            return connection.execute(SQL["rotate"], values).rowcount > 0
+
+        return await self._database.write(job)
 
     async def end_session(self, session_id: str) -> None:
         """Ends a login; ending it twice is as ending it once."""
@@ -105,6 +125,10 @@ class SQLiteAccounts:
     async def put_setup_token(self, token_hash: str, expires_at: datetime) -> None:
         """The one valid set-up token; an earlier one is void."""
         await self._changed("put_setup_token", {"token_hash": token_hash, "expires_at": to_ms(expires_at)})
+
+    async def setup_token_valid(self, token_hash: str, at: datetime) -> bool:
+        """Whether `redeem_setup_token` would take it now."""
+        return await self._database.read(lambda connection: _token_valid(connection, token_hash, at))
 
     async def redeem_setup_token(self, token_hash: str, at: datetime, user_id: str, password_hash: str) -> bool:
         """Makes the first admin and voids the token, in one transaction.
@@ -115,12 +139,12 @@ class SQLiteAccounts:
         values = _new_user(user_id, password_hash, frozenset({ADMIN}))
 
         def job(connection: sqlite3.Connection) -> bool:
-            if connection.execute(SQL["has_admin"]).fetchone()[0]:
+            # The token before the name: who has none learns nothing of which accounts exist.
+            if not _token_valid(connection, token_hash, at):
                 return False
             if connection.execute(SQL["user"], {"user_id": user_id}).fetchone() is not None:
                 raise Invalid(f"there is a user {user_id} already")
-            if not connection.execute(SQL["take_setup_token"], {"token_hash": token_hash, "now": to_ms(at)}).rowcount:
-                return False
+            connection.execute(SQL["void_setup_token"])
             connection.execute(SQL["add_user"], values)
             return True
 
@@ -144,6 +168,13 @@ class SQLiteAccounts:
             return changed
 
         return await self._database.write(job)
+
+
+def _token_valid(connection: sqlite3.Connection, token_hash: str, at: datetime) -> bool:
+    if connection.execute(SQL["has_admin"]).fetchone()[0]:
+        return False
+    found = connection.execute(SQL["setup_token"], {"token_hash": token_hash, "now": to_ms(at)}).fetchone()
+    return found is not None
 
 
 def _new_user(user_id: str, password_hash: str, permissions: frozenset[str]) -> dict[str, Any]:

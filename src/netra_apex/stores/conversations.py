@@ -12,6 +12,9 @@ from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor, run_
 from netra_apex.stores.statements import statements
 
 SQL = statements("conversations")
+# Where a first page begins. A value and no null, so that every page is one range of an index.
+LATEST = (2**62, "")
+BEFORE_ALL = (-1, -1)
 
 
 class SQLiteConversations:
@@ -28,7 +31,7 @@ class SQLiteConversations:
         Raises:
             Invalid: the cursor is none of ours.
         """
-        before, before_id = (None, None) if cursor is None else read_cursor(cursor)
+        before, before_id = LATEST if cursor is None else read_cursor(cursor)
         values = {
             "user_id": user_id,
             "before": before,
@@ -90,7 +93,7 @@ class SQLiteConversations:
         """
         if await self.thread(user_id, thread_id) is None:
             return None
-        position, ordinal = (None, None) if cursor is None else _message_cursor(cursor)
+        position, ordinal = BEFORE_ALL if cursor is None else _message_cursor(cursor)
         values = {
             "user_id": user_id,
             "thread_id": thread_id,

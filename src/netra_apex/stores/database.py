@@ -97,8 +97,9 @@ class ExecutorLock:
     """
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
-        self._path.touch(mode=0o600)
+        # Of the file itself: a link to it is the same database.
+        real = database.resolve()
+        self._path = real.with_name(real.name + ".lock")
         self._path.touch(mode=0o600)
         self._file = self._path.open("a+")
         try:
@@ -113,7 +114,7 @@ class ExecutorLock:
 
 
 class Database:
-    """The two threads and their queues. Use `open_database`; every method is called on the loop that opened it."""
+    """The two threads and their queues. Every method is called on the loop that opened it; `close` ends it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -125,10 +126,12 @@ class Database:
         self._closed = False
         self._handed: queue.SimpleQueue[list[_Pending] | None] = queue.SimpleQueue()
         self._asked: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
-        self._writer = connect(path)
-        self.schema_version = migrate(self._writer)
-        self._reader = connect(path)
-        self._reader.execute("pragma query_only = on")
+        with contextlib.ExitStack() as opened:
+            self._writer = opened.enter_context(contextlib.closing(connect(path)))
+            self.schema_version = migrate(self._writer)
+            self._reader = opened.enter_context(contextlib.closing(connect(path)))
+            self._reader.execute("pragma query_only = on")
+            opened.pop_all()
         self._seen_version = _data_version(self._writer)
         self._threads = [
             threading.Thread(target=self._write_forever, name="netra-writer", daemon=True),
@@ -175,6 +178,14 @@ class Database:
         self._asked.put((job, future))
         return future
 
+    async def check(self) -> None:
+        """Writes what is there already, down to the disk.
+
+        Raises:
+            StoreError: nothing can be written: the disk is full, or the file may not be.
+        """
+        await self.write(lambda connection: connection.execute(f"pragma user_version = {self.schema_version}"))
+
     async def changed_elsewhere(self) -> bool:
         """Whether another process has written since this was last asked."""
         version = await self.write(_data_version)
@@ -184,8 +195,11 @@ class Database:
 
     async def close(self) -> None:
         """Ends both threads, after what was asked for has been done."""
-        await self.write(lambda _: None)
         self._closed = True
+        if self._due is not None:
+            self._due.cancel()
+        # What lingers goes before the end of the queue, so everybody who asked gets an answer.
+        self._hand_over()
         self._handed.put(None)
         self._asked.put(None)
         for thread in self._threads:

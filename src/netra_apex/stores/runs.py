@@ -27,6 +27,7 @@ from netra_apex.stores.statements import statements
 
 SQL = statements("runs")
 TITLE_LENGTH = 80
+HISTORY_CHARACTERS = 2 * 1024 * 1024  # of a thread's past, as JSON, that a run is told: no model takes more
 
 _transcript: "msgspec.json.Decoder[list[ModelMessage]]" = msgspec.json.Decoder(list[ModelMessage])
 _STATUS = {
@@ -43,7 +44,7 @@ class SQLiteRuns:
         self._database = database
         self._limit = history_messages
 
-    def accept(self, context: UserExecutionContext, post: Post, *, agent: str) -> Awaitable[Admitted]:
+    async def accept(self, context: UserExecutionContext, post: Post, *, agent: str) -> Admitted:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
 
         The context's thread is the post's, or the one that its new thread is to be. What was said in the thread
@@ -66,7 +67,11 @@ class SQLiteRuns:
             "limit": self._limit,
             "now": now_ms(),
         }
-        return self._database.write(lambda connection: _accept(connection, post, values))
+        accepted, position = await self._database.write(lambda connection: _accept(connection, post, values))
+        if accepted.repeated or position == 1:
+            return Admitted(accepted)
+        # Not in the transaction: a thread may be long, and the writer is everybody's.
+        return Admitted(accepted, await self._database.read(lambda connection: _said_before(connection, values) or ()))
 
     async def repeated(self, user_id: str, post: Post) -> Accepted | None:
         """The answer that the post's idempotency key had; None where it had none.
@@ -93,8 +98,8 @@ class SQLiteRuns:
         values = {"user_id": context.user_id, "thread_id": context.thread_id, "run_id": context.run_id} | {
             "limit": self._limit
         }
-        rows = await self._database.read(lambda connection: _said_before(connection, values))
-        if rows is None:
+        said = await self._database.read(lambda connection: _said_before(connection, values))
+        if said is None:
             new = values | {
                 "message_id": new_id("msg"),
                 "agent": agent,
@@ -102,8 +107,9 @@ class SQLiteRuns:
                 "title": title_of(task),
                 "now": now_ms(),
             }
-            rows = await self._database.write(lambda connection: _open(connection, new))
-        return _history(rows, self._limit)
+            if await self._database.write(lambda connection: _open(connection, new)) > 1:
+                said = await self._database.read(lambda connection: _said_before(connection, values))
+        return said or ()
 
     def append(self, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]) -> Awaitable[None]:
         """Stores stamped events with their JSON, and what follows from them, in one transaction.
@@ -161,6 +167,13 @@ class SQLiteRuns:
             await self._database.read(lambda connection: connection.execute(SQL["cancels_requested"]).fetchall())
         )
 
+    async def unfinished_runs(self, limit: int) -> tuple[Run, ...]:
+        """Some of the runs that have not ended, of all users."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(SQL["unfinished_runs"], {"limit": limit}).fetchall()
+        )
+        return tuple(run_of(row) for row in rows)
+
     async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]:
         """The operator's list, newest first; of these statuses, or of all where none is named."""
         values = {
@@ -183,11 +196,11 @@ def _digest(post: Post) -> str:
     return hashlib.sha256(said).hexdigest()
 
 
-def _accept(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> Admitted:
+def _accept(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> tuple[Accepted, int]:
     # Refusals come first: a job that refuses has written nothing.
     repeated = _repeated(connection, post, values)
     if repeated is not None:
-        return Admitted(repeated)
+        return repeated, 1
     position = 1
     if post.thread_id is not None:
         position = _in_thread(connection, post, values)
@@ -201,7 +214,7 @@ def _accept(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) 
     accepted = Accepted(
         thread_id=values["thread_id"], run_id=values["run_id"], message_id=values["message_id"], status="queued"
     )
-    return Admitted(accepted, _history(_said_before(connection, values) or [], values["limit"]))
+    return accepted, position
 
 
 def _repeated(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> Accepted | None:
@@ -234,37 +247,42 @@ def _in_thread(connection: sqlite3.Connection, post: Post, values: dict[str, Any
     return position
 
 
-def _open(connection: sqlite3.Connection, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Thread, run and message of a run that no post began: a program's own."""
+def _open(connection: sqlite3.Connection, values: dict[str, Any]) -> int:
+    """Thread, run and message of a run that no post began, a program's own; its position in the thread."""
     connection.execute(SQL["add_thread"], values)
     if connection.execute(SQL["thread_title"], values).fetchone() is None:
         raise NotFound("thread", values["thread_id"])
-    row = values | {"position": connection.execute(SQL["next_position"], values).fetchone()[0]}
+    position = int(connection.execute(SQL["next_position"], values).fetchone()[0])
+    row = values | {"position": position}
     connection.execute(SQL["add_run"], row)
     connection.execute(SQL["add_message"], row)
-    return _said_before(connection, values) or []
+    return position
 
 
-def _said_before(connection: sqlite3.Connection, values: dict[str, Any]) -> list[tuple[Any, ...]] | None:
-    """Rows of earlier messages, latest first; None where the run does not exist."""
+def _said_before(connection: sqlite3.Connection, values: dict[str, Any]) -> tuple[ModelMessage, ...] | None:
+    """What was said before a run, oldest first; None where the run does not exist.
+
+    A run's transcript where it has one, else its bare messages. No more is read than is wanted: of a thread with long
+    tool results that is little.
+    """
     position = connection.execute(SQL["position"], values).fetchone()
     if position is None:
         return None
     if position[0] == 1:
-        return []
-    return connection.execute(SQL["said_before"], values | {"position": position[0]}).fetchall()
-
-
-def _history(rows: Sequence[tuple[Any, ...]], limit: int) -> tuple[ModelMessage, ...]:
-    """What was said, oldest first: a run's transcript where it has one, else its bare messages."""
-    said: list[ModelMessage] = []
-    told_whole: set[str] = {row[0] for row in rows if row[3] is not None}
-    for run_id, role, content, body in reversed(rows):
-        if body is not None:
-            said.extend(_transcript.decode(body))
-        elif run_id not in told_whole:
-            said.append(UserMessage(content) if role == "user" else AssistantMessage(content))
-    said = said[-limit:]
+        return ()
+    limit, size, latest_first = values["limit"], 0, list[ModelMessage]()
+    bare: list[ModelMessage] = []  # a run's messages, until it is known whether it has a transcript
+    for role, content, body in connection.execute(SQL["said_before"], values | {"position": position[0]}):
+        bare.append(UserMessage(content) if role == "user" else AssistantMessage(content))
+        if role != "user":
+            continue
+        # The user's own message is a run's last row here, and brings the transcript.
+        latest_first += reversed(_transcript.decode(body)) if body is not None else bare
+        bare = []
+        size += len(body or content)
+        if len(latest_first) >= limit or size > HISTORY_CHARACTERS:
+            break
+    said = latest_first[:limit][::-1]
     # A history that begins with a call's answer is one that providers refuse.
     while said and not isinstance(said[0], UserMessage):
         said.pop(0)

@@ -44,14 +44,19 @@ class WebSocketBridge:
         # A dict for its order: runs are served in turn.
         self._dirty: dict[str, None] = {}
         self._news = asyncio.Event()
+        self._closed = False
 
     async def tell(self, frame: str) -> None:
         """Answers a frame of the client; told before anything that runs tell after it."""
-        await self._room.wait()
+        await self.room()
         self.tell_soon(frame)
 
+    async def room(self) -> None:
+        """Waits until the socket has taken enough answers for another one."""
+        await self._room.wait()
+
     def tell_soon(self, frame: str) -> None:
-        """As `tell`, in one step with what the caller does before and after it."""
+        """As `tell`, in one step with what the caller does before and after it; ask for `room` before."""
         self._answers.append(frame)
         if len(self._answers) >= MAX_ANSWERS:
             self._room.clear()
@@ -88,7 +93,9 @@ class WebSocketBridge:
             raise Invalid(f"a connection follows at most {MAX_FOLLOWED} runs: unsubscribe from some")
 
     def add(self, follower: Follower) -> None:
-        """Follows with this cursor."""
+        """Follows with this cursor; not once the connection has ended, which an acceptance may outlast."""
+        if self._closed:
+            return
         self.unfollow(follower.run_id)
         wake = partial(self._mark, follower.run_id)
         self._followed[follower.run_id] = _Followed(follower, wake)
@@ -137,7 +144,8 @@ class WebSocketBridge:
                 self.unfollow(run_id)
 
     def close(self) -> None:
-        """Lets go of every feed."""
+        """Lets go of every feed, for good."""
+        self._closed = True
         for run_id in list(self._followed):
             self.unfollow(run_id)
         for thread_id in list(self._threads):

@@ -29,9 +29,11 @@ from netra_apex.core.messages import AssistantMessage, ModelMessage, ToolMessage
 from netra_apex.core.ports import Runs
 from netra_apex.core.redaction import RedactingStream, Redactor
 from netra_apex.core.runs import RunStream
-from netra_apex.errors import ScopeClosed
+from netra_apex.errors import ModelFailed, ScopeClosed
 from netra_apex.stream.feed import Hub, LiveText, RunFeed
 from netra_apex.stream.meter import Meter
+
+MAX_ANSWER = 4 * 1024 * 1024  # characters of one answer, thinking included: what a broken model may cost in memory
 
 log = structlog.get_logger()
 
@@ -83,7 +85,7 @@ class UserWebSocketEmitter:
             raise self._unstored
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         stamped: list[tuple[DurableEvent, str]] = []
-        for seq, event in enumerate(events, self.stream.admit_all(events)):
+        for seq, event in enumerate(events, self.stream.last_seq + 1):
             whole = replace(
                 event,
                 seq=seq,
@@ -93,7 +95,9 @@ class UserWebSocketEmitter:
                 **redacted(event, self.redactor),
             )
             stamped.append((whole, encode(whole)))
-            self._closed = self._closed or is_terminal(whole)
+        # Last, so that an event that cannot be redacted or encoded takes no number.
+        self.stream.admit_all(events)
+        self._closed = is_terminal(stamped[-1][0])
         stored = asyncio.ensure_future(self._runs.append(self.context, stamped))
         stored.add_done_callback(lambda done: self._tell(done, stamped))
         return _Stored(stored, self._runs.hurry)
@@ -200,15 +204,22 @@ class TextWriter:
         self._voice = voice
         self._show = show
         self._texts: dict[EventKind, tuple[LiveText, RedactingStream]] = {}
+        self._length = 0
         self.attempt = 1
 
     def text(self, piece: str) -> None:
-        """More of the answer."""
+        """More of the answer.
+
+        Raises:
+            ModelFailed: it has become longer than any answer may.
+        """
+        self._grow(piece)
         if self._show:
             self._write("message", piece)
 
     def thinking(self, piece: str) -> None:
-        """More of what the model thinks aloud."""
+        """More of what the model thinks aloud. Raises: as `text`."""
+        self._grow(piece)
         if self._show:
             self._write("thinking", piece)
 
@@ -221,6 +232,11 @@ class TextWriter:
             live.length = 0
             self._texts[kind] = (live, RedactingStream(self._voice.emitter.redactor))
         self._voice.emitter.feed.wake()
+
+    def _grow(self, piece: str) -> None:
+        self._length += len(piece)
+        if self._length > MAX_ANSWER:
+            raise ModelFailed(f"the model's answer is longer than {MAX_ANSWER} characters", model="", status=200)
 
     def finish(self) -> str:
         """Tells what was held back, and returns the id that the answer's `message_completed` is to have."""
@@ -254,10 +270,14 @@ def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
             return {"task": redactor.value(task)}
         case AgentThinking(text=text):
             return {"text": redactor.text(text)}
+        case ToolExecuting(arguments=str() as arguments):  # a model's, which were no JSON object
+            return {"arguments": redactor.json(arguments)}
         case ToolExecuting(arguments=arguments):
             return {"arguments": redactor.value(arguments)}
         case ToolCompleted(error=CallError(code=code, message=message)):
             return {"error": CallError(code, redactor.text(message))}
+        case ToolCompleted(result=str() as result):  # which may be JSON
+            return {"result": redactor.json(result)}
         case ToolCompleted(result=result):
             return {"result": redactor.value(result)}
         case MessageCompleted(content=content):

@@ -1,8 +1,10 @@
 """`WebSocketManager`: who is connected to this process. It counts, finds and closes; it never addresses content."""
 
-from collections.abc import Callable
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Generator
 
-from netra_apex.errors import QueueFull
+from netra_apex.errors import Flood, TooManyConnections
 
 
 class Connection:
@@ -23,17 +25,18 @@ class WebSocketManager:
     def __init__(self, per_user: int) -> None:
         self._per_user = per_user
         self._connections: dict[str, dict[str, Connection]] = {}
+        self._streams: Counter[str] = Counter()
         self._count = 0
 
     def add(self, connection: Connection) -> None:
         """Takes a connection in.
 
         Raises:
-            QueueFull: this user has as many as one may have; the new one goes.
+            TooManyConnections: this user has as many as one may have; the new one goes.
         """
         mine = self._connections.setdefault(connection.user_id, {})
         if len(mine) >= self._per_user:
-            raise QueueFull(f"a user has at most {self._per_user} connections at once")
+            raise TooManyConnections(f"a user has at most {self._per_user} connections at once")
         mine[connection.connection_id] = connection
         self._count += 1
 
@@ -44,6 +47,23 @@ class WebSocketManager:
             self._count -= 1
         if not mine:
             self._connections.pop(connection.user_id, None)
+
+    @contextlib.contextmanager
+    def stream(self, user_id: str) -> Generator[None]:
+        """Counts one of a user's event streams, which are as many as sockets may be.
+
+        Raises:
+            Flood: there are as many as there may be.
+        """
+        if self._streams[user_id] >= self._per_user:
+            raise Flood(f"a user has at most {self._per_user} event streams at once")
+        self._streams[user_id] += 1
+        try:
+            yield
+        finally:
+            self._streams[user_id] -= 1
+            if not self._streams[user_id]:
+                del self._streams[user_id]
 
     def close_session(self, session_id: str, code: int = 4401) -> None:
         """Closes the sockets of a login that has ended."""

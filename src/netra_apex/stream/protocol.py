@@ -1,7 +1,7 @@
 """The socket's protocol `netra.v1` as values: a client's frame in, a typed frame or a refusal out. No I/O.
 
-Source: DESIGN 4.5. A frame is checked whole before anything is done with it: unknown fields are refused, since a
-misspelt option that is ignored is a surprise.
+Source: docs/reference/socket.md. A frame is checked whole before anything is done with it: unknown fields are
+refused, since a misspelt option that is ignored is a surprise.
 """
 
 from enum import IntEnum
@@ -21,7 +21,7 @@ Ident = Annotated[str, msgspec.Meta(max_length=MAX_ID)] | Number
 class Close(IntEnum):
     """Why the server closes a socket."""
 
-    DRAINING = 1001
+    COME_BACK = 1001
     BINARY = 1003
     NOT_UTF8 = 1007
     BUG = 1011

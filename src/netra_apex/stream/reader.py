@@ -75,7 +75,11 @@ class StreamReader:
             NotFound: the user has no such run.
             AfterOutOfRange: `after` is beyond the last event.
         """
-        follower = await self.follower(user_id, run_id, after)
+        async for told in self.follow_on(user_id, await self.follower(user_id, run_id, after)):
+            yield told
+
+    async def follow_on(self, user_id: str, follower: Follower) -> AsyncGenerator[Told]:
+        """As `follow`, from a cursor that is there already."""
         news = asyncio.Event()
         if follower.feed is not None:
             follower.feed.add_follower(news.set)

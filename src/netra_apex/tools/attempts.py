@@ -90,7 +90,7 @@ class Attempts:
         task.cancel()
         await asyncio.wait((task,), timeout=self._grace_seconds)
         if not task.done():
-            _log.warning("tool_ignores_cancellation", grace_seconds=self._grace_seconds)
+            _log.warning("tool ignores its cancellation", grace_seconds=self._grace_seconds)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -12,7 +12,7 @@ from netra_apex.core.ids import new_id
 from netra_apex.tools.results import Told
 from netra_apex.tools.tool import Tool
 
-# DESIGN 4.7, codes of failed calls: a tool that raises `CallFailed` with another code is told as `error`.
+# docs/reference/errors.md: a tool that raises `CallFailed` with another code is told as `error`.
 CODES = frozenset(
     (
         "denied",

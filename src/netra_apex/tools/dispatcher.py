@@ -130,7 +130,7 @@ class ToolDispatcher(ToolCalls):
         tool = self._tools.get(asked.name)
         if tool is None:
             offered = ", ".join(tool.name for tool in self._allowed()) or "none"
-            name = clean(asked.name)[:SHOWN_NAME]
+            name = self._host.redactor.text(clean(asked.name))[:SHOWN_NAME]
             refusal = Failed("unknown_tool", f"there is no tool {name!r}; there are: {offered}")
             return Call(name=name, arguments=arguments, outcome=refusal)
         refusal = self._denial(tool) or problem
@@ -165,7 +165,7 @@ class ToolDispatcher(ToolCalls):
             return None
         context = self._context
         _log.warning(
-            "tool_denied", tool=tool.name, requires=tool.requires, user_id=context.user_id, run_id=context.run_id
+            "tool denied", tool=tool.name, requires=tool.requires, user_id=context.user_id, run_id=context.run_id
         )
         return Failed("denied", f"{tool.name} needs the permission {tool.requires}, which this user does not have")
 
@@ -239,7 +239,7 @@ class ToolDispatcher(ToolCalls):
                 return Failed(code, self._cut(error.message), error)
             case Raised(error=error):
                 _log.warning(
-                    "tool_failed",
+                    "tool failed",
                     tool=call.name,
                     call_id=call.call_id,
                     user_id=self._context.user_id,

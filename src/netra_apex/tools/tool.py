@@ -65,7 +65,7 @@ def tool(
 
     The function may be async or not; one that is not runs in a thread. A parameter annotated `RunScope` receives the
     call's own scope and is not shown to the model. `Annotated[str, Field(description="…")]` describes a parameter.
-    `timeout` is in seconds.
+    `timeout` is in seconds. A default must be a value that cannot change, as all users' calls share it.
 
     Raises:
         ToolDefinitionError: the function cannot be offered to a model, and why.

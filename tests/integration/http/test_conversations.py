@@ -317,3 +317,31 @@ def test_a_client_that_reads_nothing_gathers_nothing_and_holds_up_no_run(tmp_pat
             writer.close()
 
         talk(served, scenario)
+
+
+def test_a_user_has_so_many_event_streams_at_once_and_another_user_his_own(tmp_path):
+    async def scenario(client):
+        await client.login()
+        thread_id = await client.thread()
+        run_id = await client.run(thread_id, agent="patient")
+        streams = [client.sse(run_id) for _ in range(2)]
+        for stream in streams:
+            await anext(stream)
+        headers = {"Accept": "text/event-stream"}
+        refused = await client.get(f"/api/runs/{run_id}/events", headers=headers)
+        assert (refused.status, refused.json["code"]) == (429, "flood")
+        await streams.pop().aclose()
+        while (await _status_of_stream(client, run_id)) != 200:  # noqa: ASYNC110 - the server sees it when it sees it
+            await asyncio.sleep(0.01)
+        await client.post(f"/api/runs/{run_id}/cancel")
+        for stream in streams:
+            await stream.aclose()
+
+    with serving(tmp_path, connections_per_user=2) as served:
+        talk(served, scenario)
+
+
+async def _status_of_stream(client, run_id):
+    headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {client.token}"}
+    async with client.http.get(f"{client.url}/api/runs/{run_id}/events", headers=headers) as response:
+        return response.status

@@ -19,7 +19,10 @@ def test_a_model_that_is_set_and_cannot_be_reached_makes_it_unready_and_not_dead
     async def scenario(client):
         ready = await client.get("/readyz")
         assert ready.status == 503
-        assert ready.json == {"status": "not_ready", "reasons": ["model: connection refused"]}
+        assert ready.json == {
+            "status": "not_ready",
+            "reasons": ["model: test:silent does not answer; the log and `netra doctor` say why"],
+        }
         assert (await client.get("/healthz")).status == 200
         await client.login()
 
@@ -75,11 +78,22 @@ def test_probes_answer_while_passwords_are_being_checked(tmp_path):
     async def scenario(client):
         loop = asyncio.get_running_loop()
         logins = [asyncio.create_task(client.login()) for _ in range(30)]
-        await asyncio.sleep(0.05)
+        await asyncio.wait(logins, return_when=asyncio.FIRST_COMPLETED)
         began = loop.time()
         assert (await client.get("/healthz")).status == 200
         assert loop.time() - began < 0.5
+        assert not all(login.done() for login in logins)
         await asyncio.gather(*logins)
+
+    with serving(tmp_path) as served:
+        talk(served, scenario)
+
+
+def test_health_can_be_asked_for_by_head_alone(tmp_path):
+    async def scenario(client):
+        for path in ("/healthz", "/readyz"):
+            answer = await client.call("HEAD", path)
+            assert (answer.status, answer.text) == (200, "")
 
     with serving(tmp_path) as served:
         talk(served, scenario)

@@ -273,3 +273,29 @@ def test_no_credential_is_taken_from_the_address(shared):
             await client.http.ws_connect(client.url + f"/nothing?token={token}")
 
     talk(shared, scenario)
+
+
+def test_a_body_without_its_content_type_is_told_what_is_missing(tmp_path):
+    async def scenario(client):
+        for headers, says in (({"Content-Type": "text/plain"}, "not text/plain"), ({}, "application/octet-stream")):
+            body = b'{"username":"ada","password":"correct horse battery"}'
+            answer = await client.call("POST", "/api/auth/login", data=body, headers=headers)
+            assert (answer.status, answer.json["code"]) == (422, "invalid")
+            assert "Content-Type must be application/json" in answer.json["detail"]
+            assert says in answer.json["detail"]
+
+    with serving(tmp_path) as served:
+        talk(served, scenario)
+
+
+def test_a_number_of_an_event_without_end_is_refused_and_not_read(tmp_path):
+    async def scenario(client):
+        await client.login()
+        run_id = await client.run(await client.thread())
+        for ident in ("0" * 5000, "0" * 20 + "1" * 5000, "9" * 19 + "9"):
+            headers = {"Accept": "text/event-stream", "Last-Event-ID": ident}
+            answer = await client.get(f"/api/runs/{run_id}/events", headers=headers)
+            assert (answer.status, answer.json["code"]) == (422, "invalid")
+
+    with serving(tmp_path) as served:
+        talk(served, scenario)

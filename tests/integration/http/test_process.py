@@ -89,7 +89,8 @@ def test_it_prints_its_address_the_model_and_the_first_admins_link_and_ends_with
         assert served.talk(lambda client: client.get("/readyz")).status == 200
         served.process.send_signal(signal.SIGTERM)
         code, _, err = served.ended()
-        assert (code, err) == (0, "")
+        assert code == 0
+        assert [json.loads(line)["event"] for line in err.splitlines()] == ["serving", "draining", "stopped"]
 
 
 def test_a_port_in_use_is_one_sentence_and_exit_code_2(tmp_path):

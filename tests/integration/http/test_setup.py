@@ -154,3 +154,18 @@ def test_the_first_page_says_where_the_link_is_while_there_is_no_admin(tmp_path)
 
     with serving(tmp_path / "other") as served:
         talk(served, with_admin)
+
+
+def test_who_has_no_valid_token_does_not_learn_which_accounts_exist(tmp_path):
+    with serving(tmp_path, users=False) as served:
+        add_users(tmp_path, ada=())
+
+        async def scenario(client):
+            told = set()
+            for name in ("ada", "nobody"):
+                answer = await client.post("/api/auth/setup", {**ADMIN, "token": "x" * 43, "username": name})
+                told.add((answer.status, answer.text))
+            assert {status for status, _ in told} == {403}
+            assert len(told) == 1
+
+        talk(served, scenario)

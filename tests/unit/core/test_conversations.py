@@ -40,3 +40,8 @@ def test_what_is_no_text_is_refused_and_the_field_named(field: str, text: str, s
 def test_a_text_over_its_limit_is_refused_with_both_numbers(field: str, limit: int) -> None:
     with pytest.raises(Invalid, match=f"^{field} has {limit + 1} characters; {limit} is the most"):
         check_post(Post(**{"content": "hi"} | {field: "x" * (limit + 1)}))
+
+
+def test_a_message_can_only_be_replaced_in_its_thread() -> None:
+    with pytest.raises(Invalid, match="thread_id is missing"):
+        check_post(Post(content="hi", replace="msg_a"))

@@ -1,4 +1,4 @@
-"""Events: their shape on the wire is the contract (DESIGN 4.5), and they come back as they went."""
+"""Events: their shape on the wire is the contract (docs/reference/socket.md), and they come back as they went."""
 
 import json
 from typing import Any, get_args

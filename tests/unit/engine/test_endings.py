@@ -17,7 +17,7 @@ from netra_apex.core.messages import ModelRequest, Reply
 from netra_apex.core.ports import Deltas, Model
 from netra_apex.core.runs import Result
 from netra_apex.engine.watch import watch
-from netra_apex.errors import ModelFailed, ScopeClosed
+from netra_apex.errors import Invalid, ModelFailed, ScopeClosed
 
 
 class HeldModel:
@@ -85,6 +85,7 @@ class Stubborn(BaseAgent):
         return "done"
 
 
+kept: list[RunScope] = []
 left: dict[str, asyncio.Task[Any]] = {}
 inside: dict[str, asyncio.Event] = {}
 
@@ -172,7 +173,7 @@ def start(runtime: Runtime, agent: str, context: UserExecutionContext, engines: 
     ("way", "says"),
     [
         ("unspeakable", "Unspeakable"),
-        ("generator", "ZeroDivisionError"),
+        ("generator", "an iterator"),
         ("exit", "asked the process to exit"),
         ("interrupt", "asked the process to exit"),
         ("object", "cannot be told"),
@@ -315,8 +316,6 @@ class _Settled:
 
 def test_a_model_that_fails_leaves_the_scope_open_and_a_closed_one_raises(tmp_path: Path) -> None:
     async def main() -> None:
-        scopes: list[RunScope] = []
-
         class Failing(HeldModel):
             async def complete(self, request: ModelRequest, deltas: Deltas) -> Reply:
                 raise ModelFailed("no", model=self.name)
@@ -325,7 +324,7 @@ def test_a_model_that_fails_leaves_the_scope_open_and_a_closed_one_raises(tmp_pa
             name = "keeping"
 
             async def run(self, task: str, scope: RunScope) -> str:
-                scopes.append(scope)
+                kept.append(scope)
                 for _ in range(2):
                     with pytest.raises(ModelFailed):
                         await scope.model("hi")
@@ -335,6 +334,100 @@ def test_a_model_that_fails_leaves_the_scope_open_and_a_closed_one_raises(tmp_pa
             async with runtime.engines.for_user(UserExecutionContext.new("ada")) as engine:
                 assert (await engine.run("keeping", "hi")).ok
             with pytest.raises(ScopeClosed):
-                await scopes[0].model("late")
+                await kept.pop().model("late")
+
+    run(main())
+
+
+def test_a_program_that_is_cancelled_twice_while_its_run_ends_still_ends_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        model = HeldModel()
+        async with running(tmp_path, model) as runtime:
+            context = UserExecutionContext.new("ada")
+            asked = start(runtime, "stubborn", context, [])
+            await until(lambda: model.open == 1)
+            for _ in range(3):
+                asked.cancel()
+                await asyncio.sleep(0)
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert isinstance((await events(runtime, context))[-1], AgentCancelled)
+
+    run(main())
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_program_that_is_cancelled_while_its_run_begins_leaves_none_unfinished(tmp_path: Path, turns: int) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as runtime:
+            asked = start(runtime, "patient", UserExecutionContext.new("ada"), [])
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert await runtime.stores.runs.unfinished_runs(10) == ()
+
+    run(main())
+
+
+def test_a_programs_task_is_checked_and_redacted_before_it_is_stored(tmp_path: Path) -> None:
+    key = "sk-proj-" + "a1B2" * 10
+
+    async def main() -> None:
+        async with running(tmp_path) as runtime:
+            async with runtime.engines.for_user(UserExecutionContext.new("ada")) as engine:
+                with pytest.raises(Invalid, match="the task"):
+                    await engine.run("broken", "half \ud800")
+            async with runtime.engines.for_user(UserExecutionContext.new("ada")) as engine:
+                await engine.run("broken", f"my key is {key}")
+
+    run(main())
+    assert not [path for path in tmp_path.iterdir() if key.encode() in path.read_bytes()]
+
+
+class Answering(BaseAgent):
+    """Answers without a model, and then tells what it knows of before."""
+
+    name = "answering"
+
+    async def run(self, task: str, scope: RunScope) -> list[str]:
+        return [f"answer to {task}", *(message.content for message in scope.history)]
+
+
+class Careless(BaseAgent):
+    """Thinks something that cannot be told."""
+
+    name = "careless"
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        nothing: Any = None
+        with pytest.raises(TypeError):
+            await scope.think(nothing)
+        await scope.think("well")
+        return "done"
+
+
+def test_a_later_run_is_told_what_an_agent_answered_without_a_model(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Runtime(AgentRegistry([Answering]), Settings(home=tmp_path), model=HeldModel()) as runtime:
+            thread_id = ""
+            for task in ("one", "two"):
+                context = UserExecutionContext.new("ada", thread_id=thread_id or None)
+                thread_id = context.thread_id
+                async with runtime.engines.for_user(context) as engine:
+                    result = await engine.run("answering", task)
+            assert result.output == ["answer to two", "one", '["answer to one"]']
+
+    run(main())
+
+
+def test_a_thought_that_cannot_be_told_takes_no_number(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Runtime(AgentRegistry([Careless]), Settings(home=tmp_path), model=HeldModel()) as runtime:
+            context = UserExecutionContext.new("ada")
+            async with runtime.engines.for_user(context) as engine:
+                assert (await engine.run("careless", "go")).ok
+            assert [event.seq for event in await events(runtime, context)] == [1, 2, 3]
 
     run(main())

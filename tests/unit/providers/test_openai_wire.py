@@ -20,7 +20,8 @@ from netra_apex.core.messages import (
     ToolSpec,
     UserMessage,
 )
-from netra_apex.providers.openai_wire import MAX_LINE, Answer, Garbled, Reported, encode_request, error_text
+from netra_apex.providers.openai_request import encode_request
+from netra_apex.providers.openai_wire import MAX_LINE, Answer, Garbled, Reported, error_text
 
 
 def event(delta: dict[str, Any] | None = None, *, finish: str | None = None, **more: Any) -> bytes:
@@ -233,3 +234,14 @@ def test_arguments_that_are_no_json_object_are_echoed_as_an_empty_one(arguments:
 )
 def test_an_error_gives_its_sentence_in_whatever_form_it_has(error: object, text: str) -> None:
     assert error_text(error) == text
+
+
+DEEP = "[" * 100_000
+
+
+def test_what_is_nested_without_end_is_no_json_and_poisons_no_history() -> None:
+    with pytest.raises(Garbled):
+        Answer(Heard()).feed(b'data: {"choices":' + DEEP.encode() + b"\n")
+    request = ModelRequest(messages=(AssistantMessage("", (ToolCall("c", "t", '{"n":' + DEEP + "}"),)),))
+    assert b'"arguments":"{}"' in encode_request("m", request)
+    assert error_text({"message": "x"}) == "x"

@@ -256,7 +256,10 @@ def test_a_slow_peer_holds_the_door_back_and_loses_nothing():
                 sent += 1
 
         telling = asyncio.create_task(tell())
-        await asyncio.sleep(0.3)
+        before = -1
+        while before != sent:  # until it gets no further
+            before = sent
+            await asyncio.sleep(0.05)
         assert sent < 300
         for number in range(300):
             opcode, payload = await peer.receive()

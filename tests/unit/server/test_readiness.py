@@ -7,6 +7,9 @@ from netra_apex.errors import ModelUnavailable, StoreError
 from netra_apex.server import readiness
 from netra_apex.server.readiness import Readiness
 
+SILENT = "model: openai:gpt-5 does not answer; the log and `netra doctor` say why"
+DATABASE = "database: it does not answer; the log and `netra doctor` say why"
+
 
 class Accounts:
     """A database that answers, refuses, or hangs."""
@@ -14,6 +17,9 @@ class Accounts:
     def __init__(self):
         self.error = None
         self.hangs = False
+
+    async def write(self):
+        await self.has_admin()
 
     async def has_admin(self):
         if self.hangs:
@@ -41,7 +47,7 @@ class Model:
 @asynccontextmanager
 async def ready():
     accounts, model = Accounts(), Model()
-    async with asyncio.timeout(10), Readiness(accounts, model) as each:
+    async with asyncio.timeout(10), Readiness(accounts, accounts.write, model) as each:
         yield each, accounts, model
 
 
@@ -58,7 +64,10 @@ def test_draining_and_a_database_that_refuses_are_reasons():
         async with ready() as (each, accounts, _):
             each.draining = True
             accounts.error = StoreError("the disk is full")
-            assert await each.reasons() == ("draining: the server is about to stop", "database: the disk is full")
+            assert await each.reasons() == (
+                "draining: the server is about to stop",
+                DATABASE,
+            )
 
     asyncio.run(main())
 
@@ -79,7 +88,9 @@ def test_a_model_that_cannot_be_reached_is_a_reason_and_is_not_asked_each_time()
         async with ready() as (each, _, model):
             model.reason = "connection refused"
             for _ in range(5):
-                assert await each.reasons() == ("model: connection refused",)
+                assert await each.reasons() == (
+                    "model: openai:gpt-5 does not answer; the log and `netra doctor` say why",
+                )
             assert model.asked == 1
 
     asyncio.run(main())
@@ -91,10 +102,10 @@ def test_a_model_is_asked_anew_after_a_while_and_the_last_answer_serves_meanwhil
     async def main():
         async with ready() as (each, _, model):
             model.reason = "connection refused"
-            assert await each.reasons() == ("model: connection refused",)
+            assert await each.reasons() == (SILENT,)
             model.reason = None
             model.answers.clear()
-            assert await each.reasons() == ("model: connection refused",)
+            assert await each.reasons() == (SILENT,)
             model.answers.set()
             while await each.reasons():  # noqa: ASYNC110 - the probe is what a balancer does: ask again
                 await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -44,9 +44,9 @@ class World:
 
     async def age_rotation(self, session_id, seconds):
         """As if the refresh token had been replaced so long ago."""
-        session = await self.accounts.session(session_id)
-        await self.accounts.end_session(session_id)
-        await self.accounts.add_session(replace(session, rotated_at=session.rotated_at - timedelta(seconds=seconds)))
+        values = (seconds * 1000, session_id)
+        older = "update sessions set rotated_at = rotated_at - ? where session_id = ?"
+        await self.accounts._database.write(lambda connection: connection.execute(older, values))
 
 
 @asynccontextmanager
@@ -206,6 +206,21 @@ def test_a_replaced_refresh_token_that_comes_back_later_ends_the_login_and_its_s
             with pytest.raises(Unauthenticated):
                 await w.authenticator.by_cookie(f"{SESSION_COOKIE}={login.cookie}")
             await w.authenticator.by_token(other.access_token)
+
+    within(10, main())
+
+
+def test_a_refresh_token_ends_the_login_however_often_it_was_replaced_since(tmp_path):
+    async def main():
+        async with world(tmp_path) as w:
+            login = await w.sessions.login("ada", PASSWORD, HERE)
+            once = await w.sessions.renew(login.refresh)
+            twice = await w.sessions.renew(once.refresh)
+            with pytest.raises(Unauthenticated, match="was used before"):
+                await w.sessions.renew(login.refresh)
+            assert w.sockets.closed == [(login.session.session_id, 4401)]
+            with pytest.raises(Unauthenticated):
+                await w.sessions.renew(twice.refresh)
 
     within(10, main())
 

@@ -212,3 +212,15 @@ def test_a_name_that_is_taken_leaves_the_set_up_token_valid(tmp_path: Path) -> N
         assert await accounts.redeem_setup_token("token", NOW, "eve", "hash")
 
     with_accounts(tmp_path, main)
+
+
+def test_several_are_added_all_or_none(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as stores:
+            await stores.accounts.add_user("bob", "hash", frozenset())
+            several = [(name, "hash", frozenset[str]()) for name in ("ada", "bob", "eve")]
+            with pytest.raises(Invalid, match="bob"):
+                await stores.accounts.add_users(several)
+            assert [user.user_id for user in await stores.accounts.users()] == ["bob"]
+
+    run(main())

@@ -16,7 +16,7 @@ from tests.support.bounded import run
 from tests.support.stores import opened
 
 from netra_apex.errors import HomeInUse, Invalid, NetraError, StoreError
-from netra_apex.stores.database import Database, ExecutorLock, connect, migrate, prepare
+from netra_apex.stores.database import Database, ExecutorLock, _use_wal, connect, migrate, prepare
 from netra_apex.stores.statements import migrations, statements
 
 Job = Callable[[sqlite3.Connection], Any]
@@ -296,7 +296,7 @@ def test_of_two_that_migrate_at_once_one_does_it_and_the_other_finds_it_done(tmp
     def work() -> None:
         connection = sqlite3.connect(tmp_path / "netra.db", isolation_level=None, factory=Slow)
         connection.execute("pragma busy_timeout = 5000")
-        connection.execute("pragma journal_mode = wal")
+        _use_wal(connection)
         try:
             ends.append(migrate(connection))
         except NetraError as error:
@@ -353,3 +353,15 @@ def test_every_statement_has_a_name_and_is_used() -> None:
         for name, body in statements(room).items():
             assert body
             assert f'"{name}"' in code, f"{room}.sql has {name}, which nothing uses"
+
+
+def test_a_link_to_a_database_is_the_same_database(tmp_path: Path) -> None:
+    real, other = tmp_path / "netra.db", tmp_path / "other" / "netra.db"
+    prepare(real)
+    other.parent.mkdir()
+    other.symlink_to(real)
+    lock = ExecutorLock(real)
+    with pytest.raises(HomeInUse):
+        ExecutorLock(other)
+    lock.release()
+    ExecutorLock(other).release()

@@ -5,7 +5,7 @@ from tests.support.bounded import run, turns
 from tests.support.memory_log import Telling
 
 from netra_apex.core.events import AgentCancelled, AgentStarted, AgentThinking
-from netra_apex.errors import QueueFull
+from netra_apex.errors import TooManyConnections
 from netra_apex.stream import feed as feeds
 from netra_apex.stream.feed import Hub, RunFeed
 from netra_apex.stream.manager import Connection, WebSocketManager
@@ -120,7 +120,7 @@ def test_a_user_has_so_many_connections_and_no_more_and_another_user_does_not_co
     first, second = connection(1), connection(2)
     manager.add(first)
     manager.add(second)
-    with pytest.raises(QueueFull, match="at most 2 connections"):
+    with pytest.raises(TooManyConnections, match="at most 2 connections"):
         manager.add(connection(3))
     manager.add(connection(4, "eve"))
     assert len(manager) == 3
@@ -134,7 +134,7 @@ def test_a_user_has_so_many_connections_and_no_more_and_another_user_does_not_co
 
 def test_a_refused_first_connection_leaves_no_trace() -> None:
     manager = WebSocketManager(per_user=0)
-    with pytest.raises(QueueFull):
+    with pytest.raises(TooManyConnections):
         manager.add(connection(1))
     manager.remove(connection(1))
     assert (len(manager), manager.all(), manager._connections) == (0, (), {})

@@ -175,7 +175,7 @@ def test_answers_carry_the_id_of_what_they_answer_and_refusals_always_have_one()
 
 def test_the_close_codes_are_the_contracts() -> None:
     assert {close.name: int(close) for close in Close} == {
-        "DRAINING": 1001,
+        "COME_BACK": 1001,
         "BINARY": 1003,
         "NOT_UTF8": 1007,
         "BUG": 1011,

@@ -154,7 +154,7 @@ def test_a_call_without_permission_is_told_and_never_runs() -> None:
         assert caught.value.code == "denied"
         assert made.recorder.codes() == ["denied"] * 3
         assert [event.arguments for event in made.recorder.executing()] == [{"wrong": 1}, "{", {"query": "a"}]
-        assert (logs[0]["event"], logs[0]["tool"], logs[0]["user_id"]) == ("tool_denied", "orders", "ada")
+        assert (logs[0]["event"], logs[0]["tool"], logs[0]["user_id"]) == ("tool denied", "orders", "ada")
 
     run(main())
     assert not ran

@@ -52,6 +52,9 @@ class Holder:
     def __call__(self, query: str) -> str: ...
 
 
+def remembers(query: str, seen: list[str] = []) -> str: ...  # noqa: B006 - the point of the test
+
+
 def yields(query: str) -> Iterator[str]:
     yield query
 
@@ -72,6 +75,8 @@ def ärger(query: str) -> str: ...
         (functools.partial(plain.function, "a"), "only a function"),
         (len, "only a function"),
         (Holder.method, "parameter self has no type"),
+        (functools.cache(plain.function), "only a function"),
+        (remembers, "parameter seen has a list in its default, which every user's calls would share"),
         (yields, "it yields"),
         (yields_async, "it yields"),
         (lambda: "a", "a name has"),

@@ -20,7 +20,15 @@ create table sessions (
     expires_at            integer not null
 ) without rowid;
 create index sessions_of_user on sessions (user_id);
-create index sessions_by_previous_refresh on sessions (previous_refresh_hash) where previous_refresh_hash is not null;
+create index sessions_by_end on sessions (expires_at);
+
+-- Refresh tokens that were replaced: one that is used again tells of a theft, however often it was replaced since.
+create table spent_tokens (
+    refresh_hash text primary key,
+    user_id      text not null references users on delete cascade,
+    session_id   text not null references sessions on delete cascade
+) without rowid;
+create index spent_tokens_of_session on spent_tokens (session_id);
 
 create table setup_token (
     one        integer primary key check (one = 1),
@@ -55,7 +63,7 @@ create table runs (
     foreign key (user_id, thread_id) references threads (user_id, thread_id) on delete cascade
 ) without rowid;
 create index runs_unfinished on runs (user_id, thread_id) where ended_at is null;
-create index runs_by_time on runs (created_at);
+create index runs_by_time on runs (created_at, run_id);
 
 create table messages (
     user_id    text not null,
@@ -101,3 +109,4 @@ create table idempotency (
     primary key (user_id, scope, key),
     foreign key (user_id, run_id) references runs (user_id, run_id) on delete cascade
 ) without rowid;
+create index idempotency_of_run on idempotency (user_id, run_id);

@@ -9,7 +9,7 @@ select password_hash from users where user_id = :user_id and disabled = 0;
 
 -- name: add_user
 insert into users (user_id, password_hash, permissions, created_at)
-values (:user_id, :password_hash, :permissions, :now) on conflict do nothing;
+values (:user_id, :password_hash, :permissions, :now);
 
 -- name: set_password
 update users set password_hash = :password_hash where user_id = :user_id;
@@ -36,7 +36,14 @@ from sessions where cookie_hash = :cookie_hash and expires_at > :now;
 
 -- name: session_by_refresh
 select session_id, user_id, cookie_hash, refresh_hash, previous_refresh_hash, rotated_at, created_at, expires_at
-from sessions where (refresh_hash = :refresh_hash or previous_refresh_hash = :refresh_hash) and expires_at > :now;
+from sessions
+where expires_at > :now and session_id in (
+    select session_id from sessions where refresh_hash = :refresh_hash
+    union all select session_id from spent_tokens where refresh_hash = :refresh_hash);
+
+-- name: spend
+insert into spent_tokens (refresh_hash, user_id, session_id)
+select refresh_hash, user_id, session_id from sessions where session_id = :session_id and refresh_hash = :old_hash;
 
 -- name: live_sessions
 select session_id from sessions where expires_at > :now;
@@ -58,5 +65,8 @@ delete from sessions where expires_at <= :now;
 insert into setup_token (one, token_hash, expires_at) values (1, :token_hash, :expires_at)
 on conflict (one) do update set token_hash = excluded.token_hash, expires_at = excluded.expires_at;
 
--- name: take_setup_token
-delete from setup_token where token_hash = :token_hash and expires_at > :now;
+-- name: setup_token
+select 1 from setup_token where token_hash = :token_hash and expires_at > :now;
+
+-- name: void_setup_token
+delete from setup_token;

@@ -1,7 +1,7 @@
 -- name: threads
 select thread_id, user_id, title, created_at, updated_at from threads
 where user_id = :user_id
-  and (:before is null or (updated_at, thread_id) < (:before, :before_id))
+  and (updated_at, thread_id) < (:before, :before_id)
   and (:query is null or title like :query escape '\' or exists (
         select 1 from messages join runs using (user_id, run_id)
         where messages.user_id = threads.user_id and messages.thread_id = threads.thread_id
@@ -27,7 +27,7 @@ select messages.message_id, messages.run_id, messages.role, messages.content, me
        messages.position, messages.ordinal
 from messages join runs using (user_id, run_id)
 where messages.user_id = :user_id and messages.thread_id = :thread_id and runs.replaced = 0
-  and (:position is null or (messages.position, messages.ordinal) > (:position, :ordinal))
+  and (messages.position, messages.ordinal) > (:position, :ordinal)
 order by messages.position, messages.ordinal limit :limit;
 
 -- name: unfinished

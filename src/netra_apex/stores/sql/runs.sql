@@ -54,14 +54,14 @@ order by ordinal desc limit 1;
 select position from runs where user_id = :user_id and run_id = :run_id and thread_id = :thread_id;
 
 -- name: said_before
-select messages.run_id, messages.role, messages.content, transcripts.body
+select messages.role, messages.content, transcripts.body
 from messages
 join runs using (user_id, run_id)
 left join transcripts on transcripts.user_id = messages.user_id and transcripts.run_id = messages.run_id
      and messages.role = 'user'
 where messages.user_id = :user_id and messages.thread_id = :thread_id and messages.position < :position
   and runs.replaced = 0
-order by messages.position desc, messages.ordinal desc limit :limit;
+order by messages.position desc, messages.ordinal desc;
 
 -- name: stands
 select (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
@@ -104,6 +104,12 @@ update runs set cancel_by = coalesce(cancel_by, :by) where run_id = :run_id and 
 
 -- name: cancels_requested
 select run_id, cancel_by from runs where ended_at is null and cancel_by is not null;
+
+-- name: unfinished_runs
+select run_id, user_id, thread_id, message_id, agent, status,
+       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
+       created_at, ended_at
+from runs where ended_at is null limit :limit;
 
 -- name: all_runs
 select run_id, user_id, thread_id, message_id, agent, status,
