@@ -26,12 +26,12 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
     return {f"p{percent}": round(percentile(seconds, percent) * 1000, 2) for percent in (50, 95, 99) if seconds}
 
 
-async def measure(users: int, seconds: float, model_url: str) -> dict[str, Any]:
+async def measure(users: int, seconds: float, model_url: str, *, floor: bool = False) -> dict[str, Any]:
     """One closed loop of so many users, on a server and a home of its own."""
     with tempfile.TemporaryDirectory(prefix="netra-bench-") as folder:
         home = Path(folder)
         await make_users(home, users)
-        async with serving(home, model_url) as (process, url), Driver(url) as driver:
+        async with serving(home, model_url, floor=floor) as (process, url), Driver(url) as driver:
             idle_mb = rss_mb(process.pid)
             await driver.connect(users)
             connected_mb = rss_mb(process.pid)
@@ -45,6 +45,7 @@ async def measure(users: int, seconds: float, model_url: str) -> dict[str, Any]:
             figures = driver.figures
             runs = len(figures.overhead)
             return {
+                "server": "floor" if floor else "netra",
                 "users": users,
                 "runs": runs,
                 "errors": len(figures.errors),
@@ -87,14 +88,16 @@ async def main() -> None:
     parser.add_argument("--users", default="10,50,150,200", help="closed loops of so many users each")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured time of each loop")
     parser.add_argument("--idle", type=int, default=1000, help="users connected and silent; 0 leaves it out")
+    parser.add_argument("--floor", action="store_true", help="beside each, the same from a relay that keeps nothing")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {DRIVER_CPU})
     with WireModel("--quiet") as model:
         report: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine(), "loops": []}
         for users in (int(part) for part in arguments.users.split(",") if part):
             print(f"{users} users …", file=sys.stderr)
-            report["loops"].append(await measure(users, arguments.seconds, model.url))
-            print(json.dumps(report["loops"][-1]), file=sys.stderr)
+            for floor in (True, False) if arguments.floor else (False,):
+                report["loops"].append(await measure(users, arguments.seconds, model.url, floor=floor))
+                print(json.dumps(report["loops"][-1]), file=sys.stderr)
         if arguments.idle:
             print(f"{arguments.idle} idle users …", file=sys.stderr)
             report["idle"] = await idle(arguments.idle, model.url)

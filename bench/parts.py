@@ -53,8 +53,10 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def serving(home: Path, model_url: str, **more: str) -> AsyncGenerator[tuple[subprocess.Popen[bytes], str]]:
-    """`netra serve` on one core; yields the process and its address."""
+async def serving(
+    home: Path, model_url: str, *, floor: bool = False
+) -> AsyncGenerator[tuple[subprocess.Popen[bytes], str]]:
+    """`netra serve`, or the floor, on one core; yields the process and its address."""
     port = free_port()
     environment = {
         **os.environ,
@@ -62,10 +64,11 @@ async def serving(home: Path, model_url: str, **more: str) -> AsyncGenerator[tup
         "OPENAI_BASE_URL": model_url,
         "OPENAI_API_KEY": "bench-key",
         "NETRA_MODEL": "openai:paced-64-100-20",
-        **more,
     }
-    command = ["taskset", "-c", str(SERVER_CPU), Path(sys.prefix) / "bin" / "netra", "serve", ROOT / "bench" / "app.py"]
-    process = _start([*command, "--port", str(port)], environment, home / "server.log")
+    serve = [Path(sys.prefix) / "bin" / "netra", "serve", ROOT / "bench" / "app.py"]
+    relay = [sys.executable, "-m", "bench.floor"]
+    command = ["taskset", "-c", str(SERVER_CPU), *(relay if floor else serve), "--port", str(port)]
+    process = _start(command, environment, home / "server.log")
     try:
         await _ready(port, process)
         yield process, f"http://127.0.0.1:{port}"
@@ -76,7 +79,7 @@ async def serving(home: Path, model_url: str, **more: str) -> AsyncGenerator[tup
 
 def _start(command: list[str | Path], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as file:
-        return subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file)
 
 
 async def _ready(port: int, process: subprocess.Popen[bytes]) -> None:

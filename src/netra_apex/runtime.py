@@ -26,7 +26,7 @@ from netra_apex.providers.models import Models
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
 from netra_apex.stream.emitter import UserWebSocketEmitter
-from netra_apex.stream.feed import Hub
+from netra_apex.stream.feed import PACE_SECONDS, Hub
 from netra_apex.stream.manager import WebSocketManager
 from netra_apex.stream.meter import Meter
 from netra_apex.stream.protocol import Close
@@ -110,7 +110,7 @@ class Runtime:
                 redactor=redactor,
             )
             stack.push_async_callback(tools.aclose)
-            self.hub = Hub()
+            self.hub = Hub(pace=PACE_SECONDS)
             self.reader = StreamReader(self.stores.runs, self.hub)
             self.manager = WebSocketManager(settings.connections_per_user)
             self._meter = Meter()

@@ -101,6 +101,7 @@ class LocalRunner:
         self._recovery = recovery
         self._schedule = Schedule(slots, queued_per_user=queued_per_user)
         self._live: dict[str, _Live] = {}
+        self._unstarted: set[str] = set()  # of those, who wait; empty most of the time, and then nobody is looked for
         self._reasons: dict[str, str | None] = {}
         self._draining = False
         slots.on_release(self._start_next)
@@ -130,6 +131,7 @@ class LocalRunner:
         emitter = self._emitter_for(order.context)
         run = _Live(order, emitter, self._engines.for_user(order.context, emitter=emitter))
         self._live[order.context.run_id] = run
+        self._unstarted.add(order.context.run_id)
         reason = self._reasons.pop(order.context.run_id, None)
         if self._draining:
             # It was being accepted when the drain began.
@@ -174,12 +176,14 @@ class LocalRunner:
             _stop(run.engine, ending)
         elif not run.lease.taken:
             self._schedule.leave(run.order.place)
+            self._unstarted.discard(run.order.place.run_id)
             self._group.create_task(self._end_unstarted(run, ending))
 
     def _start_next(self) -> None:
         if self._draining:
             return
-        while (place := self._schedule.start_next(self._live.keys())) is not None:
+        while self._unstarted and (place := self._schedule.start_next(self._unstarted)) is not None:
+            self._unstarted.discard(place.run_id)
             run = self._live[place.run_id]
             run.lease.reserve()
             self._group.create_task(self._carry_out(run), context=run.asked_in)

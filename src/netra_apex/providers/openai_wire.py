@@ -30,6 +30,13 @@ QUOTE = 200
 """Characters of an answer in another format that its error quotes."""
 
 
+AGAIN = frozenset({408, 429})
+"""Statuses below 500 after which the same request may go well."""
+
+# An error in mid-stream often has no HTTP status: these say that the same request will fail again.
+_FINAL_WORDS = ("invalid", "quota", "billing", "auth", "permission", "policy", "content_filter", "context_length")
+
+
 class Garbled(Exception):
     """The answer is not of this format; `str(error)` says what came instead, fit to follow "it answered with"."""
 
@@ -302,6 +309,19 @@ class Answer:
             if piece.index is not None:
                 self._by_index[piece.index] = found
         return found
+
+
+def severity(error: object) -> tuple[int | None, bool]:
+    """(HTTP status if the error names one, whether asking again is in vain)."""
+    if not isinstance(error, dict):
+        return None, False
+    fields: dict[str, object] = msgspec.convert(error, dict[str, object])
+    code = fields.get("code") or fields.get("status")
+    words = f"{fields.get('type')} {fields.get('code')}".lower()
+    final = any(word in words for word in _FINAL_WORDS)
+    if isinstance(code, int) and 400 <= code < 600:
+        return code, final or (code < 500 and code not in AGAIN)
+    return None, final
 
 
 def error_text(error: object) -> str:

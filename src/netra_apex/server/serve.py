@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -32,6 +33,7 @@ log = structlog.get_logger("netra_apex.server")
 WRONG_USAGE = 2
 FRAMES_BEFORE_1009 = 16  # a frame over the limit is answered with 4413 up to here; uvicorn closes beyond
 LAST_ANSWERS_SECONDS = 5  # after the drain, how long answers that are under way may take
+GC_THRESHOLD = 10_000  # objects that may be made before the collector looks at the youngest; Python's is 700
 LEFT_BEHIND_SECONDS = 2  # after all is closed, how long tasks and threads that agents left behind may take
 
 
@@ -48,6 +50,7 @@ def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = 
         with contextlib.closing(listening):
             app = create_app(registry, settings, model=model)
             server = DrainingServer(_config(app, settings), app.state.lifecycle)
+            _spare_the_collector()
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 _run(runner.get_loop(), server.serve(sockets=[listening]))
                 _end_process_soon()
@@ -193,6 +196,16 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
     listening.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return listening
+
+
+def _spare_the_collector() -> None:
+    """Lets the collector pass over what is there now, and look less often: most is freed without it.
+
+    It was a fifteenth of a run's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def _end_process_soon() -> None:

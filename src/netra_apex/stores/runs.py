@@ -292,17 +292,25 @@ def _said_before(connection: sqlite3.Connection, values: dict[str, Any]) -> tupl
 def _append(
     connection: sqlite3.Connection, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]
 ) -> None:
-    user_id, run_id = context.user_id, context.run_id
-    stands = connection.execute(SQL["stands"], (user_id, run_id)).fetchone()
-    if stands is None or stands[1] is not None:
-        raise StoreError(f"run {run_id} " + ("does not exist" if stands is None else "has ended: nothing follows"))
-    for seq, (event, body) in enumerate(events, stands[0] + 1):
-        if event.seq != seq:
-            # What came before was not stored, or somebody else writes this run: a gap must never be told (G2).
-            raise StoreError(f"event {event.seq} of run {run_id} does not follow event {seq - 1}")
-        connection.execute(SQL["add_event"], (user_id, run_id, event.seq, body))
+    run = {"user_id": context.user_id, "run_id": context.run_id, "thread_id": context.thread_id}
+    for event, body in events:
+        # It is stored if it follows the last one and the run has not ended. What came before was not stored, or
+        # somebody else writes this run: a gap must never be told (G2).
+        if not connection.execute(SQL["add_event"], run | {"seq": event.seq, "body": body}).rowcount:
+            raise StoreError(_why_not(connection, run, event.seq))
         if event.depth == 0:
-            _follow(connection, event, {"user_id": user_id, "run_id": run_id, "thread_id": context.thread_id})
+            _follow(connection, event, run)
+
+
+def _why_not(connection: sqlite3.Connection, run: dict[str, Any], seq: int) -> str:
+    """Why an event of this run cannot be stored."""
+    stands = connection.execute(SQL["stands"], run).fetchone()
+    if stands is None:
+        return f"run {run['run_id']} does not exist"
+    last, ended_at = stands
+    if ended_at is not None:
+        return f"run {run['run_id']} has ended: nothing follows"
+    return f"event {seq} of run {run['run_id']} does not follow event {last}"
 
 
 def _follow(connection: sqlite3.Connection, event: DurableEvent, values: dict[str, Any]) -> None:

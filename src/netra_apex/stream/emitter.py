@@ -102,6 +102,11 @@ class UserWebSocketEmitter:
         stored.add_done_callback(lambda done: self._tell(done, stamped))
         return _Stored(stored, self._runs.hurry)
 
+    @property
+    def pace(self) -> float:
+        """Seconds between two showings of a text that grows."""
+        return self._hub.pace
+
     def text(self, kind: EventKind, voice: "AgentVoice") -> LiveText:
         """A text that is about to be written, shown after everything that was told before it."""
         live = LiveText(
@@ -198,12 +203,21 @@ class AgentVoice:
 
 
 class TextWriter:
-    """Shows a model's answer while it comes: redacted, and told to readers as the text that they lack."""
+    """Shows a model's answer while it comes: redacted, and told to readers as the text that they lack.
+
+    What comes within `Hub.pace` seconds of what was shown last is shown together: a screen does not show more, and
+    each showing costs a redaction, a frame and a system call for every reader.
+    """
 
     def __init__(self, voice: AgentVoice, *, show: bool) -> None:
         self._voice = voice
         self._show = show
         self._texts: dict[EventKind, tuple[LiveText, RedactingStream]] = {}
+        self._pace = voice.emitter.pace
+        self._kind: EventKind = "message"
+        self._pieces: list[str] = []
+        self._show_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._length = 0
         self.attempt = 1
 
@@ -226,6 +240,7 @@ class TextWriter:
     def reset(self) -> None:
         """What came so far is void; readers are told so with the next text."""
         self.attempt += 1
+        self._pieces.clear()
         for kind, (live, _) in list(self._texts.items()):
             live.attempt = self.attempt
             live.pieces = []
@@ -240,27 +255,60 @@ class TextWriter:
 
     def finish(self) -> str:
         """Tells what was held back, and returns the id that the answer's `message_completed` is to have."""
+        self._show_pieces()
         for live, redacting in self._texts.values():
             self._add(live, redacting.end())
             if live.kind == "thinking":
-                live.done = True
+                if self._pace:
+                    # After those who were woken have been told the rest.
+                    asyncio.get_running_loop().call_soon(_end, live)
+                else:
+                    _end(live)
         message = self._texts.get("message")
         return message[0].message_id if message else new_id("msg")
 
     def _write(self, kind: EventKind, piece: str) -> None:
-        if kind not in self._texts:
+        if kind != self._kind:
+            self._show_pieces()
+            self._kind = kind
+        self._pieces.append(piece)
+        if not self._pace:
+            self._show_pieces()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            now = loop.time()
+            if now >= self._show_at:
+                self._show_at = now + self._pace
+                self._show_pieces()
+            else:
+                self._timer = loop.call_at(self._show_at, self._show_pieces)
+                self._show_at += self._pace
+
+    def _show_pieces(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._pieces:
+            return
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        if self._kind not in self._texts:
             emitter = self._voice.emitter
-            live = emitter.text(kind, self._voice)
+            live = emitter.text(self._kind, self._voice)
             live.attempt = self.attempt
-            self._texts[kind] = (live, RedactingStream(emitter.redactor))
-        live, redacting = self._texts[kind]
-        self._add(live, redacting.feed(piece))
+            self._texts[self._kind] = (live, RedactingStream(emitter.redactor))
+        live, redacting = self._texts[self._kind]
+        self._add(live, redacting.feed(text))
 
     def _add(self, live: LiveText, text: str) -> None:
         if text:
             live.pieces.append(text)
             live.length += len(text)
             self._voice.emitter.feed.wake()
+
+
+def _end(live: LiveText) -> None:
+    live.done = True
 
 
 def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:

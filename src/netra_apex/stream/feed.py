@@ -12,6 +12,7 @@ from netra_apex.core.events import EventKind
 
 TAIL_EVENTS = 256  # a reader that is further behind reads the log
 TAIL_CHARS = 1_000_000
+PACE_SECONDS = 0.05  # a text that grows twenty times a second is read as one that flows
 
 
 @dataclass(slots=True)
@@ -85,9 +86,13 @@ class RunFeed:
 
 
 class Hub:
-    """The live runs of this process, and who wants to know of new ones in a thread."""
+    """The live runs of this process, and who wants to know of new ones in a thread.
 
-    def __init__(self) -> None:
+    `pace` is the least time in seconds between two showings of a text that grows.
+    """
+
+    def __init__(self, *, pace: float = 0.0) -> None:
+        self.pace = pace
         self._feeds: dict[str, RunFeed] = {}
         self._watchers: dict[tuple[str, str], set[Callable[[RunFeed], None]]] = {}
 

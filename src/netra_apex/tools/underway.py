@@ -29,14 +29,14 @@ class Underway:
         self._inside.remove(task)
 
     @property
-    def tasks(self) -> frozenset[asyncio.Task[Any]]:
+    def tasks(self) -> tuple[asyncio.Task[Any], ...]:
         """Who is inside now."""
-        return frozenset(self._inside)
+        return tuple(self._inside)
 
 
 async def put_out(places: Iterable[Underway], seconds: float) -> None:
     """Cancels every task that is inside one of these, and waits until they are out, for so many seconds at most."""
-    inside = frozenset[asyncio.Task[Any]]().union(*(place.tasks for place in places))
+    inside = {task for place in places for task in place.tasks}
     for task in inside:
         task.cancel()
     if inside:

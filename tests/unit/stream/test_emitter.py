@@ -438,3 +438,25 @@ def test_a_closed_emitter_of_a_run_that_never_told_anything_leaves_no_feed() -> 
         assert len(telling.hub) == 0
 
     run(main())
+
+
+def test_pieces_that_come_faster_than_a_screen_shows_them_are_shown_together() -> None:
+    async def main() -> None:
+        telling = Telling()
+        telling.hub.pace = 0.01
+        emitter = telling.emitter()
+        await emitter.voice("helper").emit(STARTED, THOUGHT)
+        follower = await telling.reader.follower("ada", emitter.context.run_id, 2)
+        writer = emitter.voice("helper").writer(show=True)
+        for piece in "abcd":
+            writer.text(piece)
+        shown = [json.loads(body)["text"] for _, body in await telling.reader.advance("ada", follower)]
+        assert shown == ["a"]
+        while not (rest := await telling.reader.advance("ada", follower)):  # noqa: ASYNC110 - a timer of the loop
+            await asyncio.sleep(0.001)
+        assert [json.loads(body)["text"] for _, body in rest] == ["bcd"]
+        writer.thinking("hm")
+        writer.finish()
+        assert [json.loads(body)["text"] for _, body in await telling.reader.advance("ada", follower)] == ["hm"]
+
+    run(main())

@@ -66,10 +66,14 @@ order by messages.position desc, messages.ordinal desc;
 -- name: stands
 select (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
        ended_at
-from runs where user_id = ? and run_id = ?;
+from runs where user_id = :user_id and run_id = :run_id;
 
 -- name: add_event
-insert into events (user_id, run_id, seq, body) values (?, ?, ?, ?);
+insert into events (user_id, run_id, seq, body)
+select user_id, run_id, :seq, :body from runs
+where user_id = :user_id and run_id = :run_id and ended_at is null
+  and :seq = 1 + (select coalesce(max(seq), 0) from events
+                  where events.user_id = runs.user_id and events.run_id = runs.run_id);
 
 -- name: start
 update runs set status = 'running' where user_id = :user_id and run_id = :run_id and ended_at is null;
