@@ -136,7 +136,9 @@ class DrainingServer(uvicorn.Server):
         model = services.runtime.models.get(None).name
         token = await new_setup_token(services.runtime.stores.accounts)
         here = f"http://{_in_url(settings.host)}:{port}"
-        log.info("serving", address=here, model=model, version=version("netra-apex"))
+        if not sys.stderr.isatty():
+            # On a terminal the lines below say it.
+            log.info("serving", address=here, model=model, version=version("netra-apex"))
         lines = [f"Netra Apex is at {here}"]
         if self._lifecycle.answers_offline:
             lines.append(f"Model: {model}, the offline demo; set NETRA_MODEL to use another")
