@@ -94,6 +94,20 @@ def test_a_text_that_was_shown_whole_ends_without_another_delta() -> None:
     assert [seq for seq, _ in told] == [1, 2]
 
 
+def test_text_that_became_void_is_taken_back_before_the_ending() -> None:
+    follower = Follower("run_a", 0, None)
+    given_up, kept = live(text="wrong"), live("thinking", text="hm")
+    kept.message_id = "msg_b"
+    follower.passing([given_up, kept])
+    given_up.attempt, given_up.pieces, given_up.length = 2, [], 0
+    told = follower.stored(stored(STARTED, COMPLETED))
+    assert [(frame["type"], frame.get("message_id")) for frame in frames(told)] == [
+        ("agent_started", None),
+        ("message_reset", "msg_a"),
+        ("agent_completed", None),
+    ]
+
+
 def test_another_messages_end_is_not_the_end_of_the_text_that_it_was_shown() -> None:
     follower = Follower("run_a", 0, None)
     text = live(text="hel")
