@@ -175,12 +175,13 @@ class Conversation:
         """The run that a message becomes, as soon as there is a server; None where Ctrl-C took it back before."""
         connection = self._connection
         held, came_back = not connection.up, connection.reconnects
-        if held:
-            self.pen.line("not sent yet; will be sent when the server is back (Ctrl-C takes it back)", DIM)
         sending = asyncio.ensure_future(connection.send(text, thread_id=self._thread_id, agent=self._agent))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, sending.cancel)
         try:
+            if held:
+                # Not before Ctrl-C does what is said here.
+                self.pen.line("not sent yet; will be sent when the server is back (Ctrl-C takes it back)", DIM)
             await asyncio.wait({sending})
         finally:
             loop.remove_signal_handler(signal.SIGINT)
