@@ -122,6 +122,23 @@ def test_sigterm_lets_runs_end_refuses_new_ones_and_then_closes_sockets_with_100
     assert "Traceback" not in server.log()
 
 
+def test_a_drained_server_hangs_up_once_its_client_has_answered_the_close(tmp_path, wire):
+    async def scenario(client):
+        login = await client.login(server.person())
+        socket = await client.stalled(login.bearer)
+        assert (await socket.next())["type"] == "connection_established"
+        server.signal(signal.SIGTERM)
+        assert await socket.next() is None
+        assert socket.code == 1001
+        assert not await socket.hung_up_within(0.5)
+        await socket.answer_close()
+        assert await socket.hung_up_within(5)
+
+    with Server(tmp_path, wire=wire, people=1) as server:
+        play(server, scenario)
+        assert server.ended() == 0
+
+
 def test_what_has_not_ended_when_the_drain_is_over_ends_as_interrupted(tmp_path, wire):
     async def scenario(client):
         login = await client.login(server.person())

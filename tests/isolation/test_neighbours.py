@@ -124,9 +124,6 @@ def test_an_agent_that_cannot_be_made_ends_its_run_as_failed(server):
     play(server, scenario)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="seen in two of six whole runs: the socket ends with 1006, not 1001; cause open"
-)
 def test_a_stubborn_agent_neither_outlives_its_cancel_nor_keeps_the_server_from_ending(tmp_path, wire):
     async def scenario(client):
         login = await client.login(server.person())

@@ -81,6 +81,24 @@ class RawSocket:
         assert frame is not None, f"the server closed with {self.code}"
         return self.frames
 
+    async def hung_up_within(self, seconds: float) -> bool:
+        """Whether the server ends the TCP connection by then."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self._more()
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+    async def answer_close(self) -> None:
+        """Answers the server's close frame with its code."""
+        assert self.code is not None
+        mask = os.urandom(4)
+        masked = bytes(byte ^ mask[index] for index, byte in enumerate(struct.pack(">H", self.code)))
+        await asyncio.get_running_loop().sock_sendall(self._socket, b"\x88\x82" + mask + masked)
+
     def close(self) -> None:
         """Drops the connection."""
         self._socket.close()

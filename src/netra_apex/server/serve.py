@@ -34,6 +34,8 @@ WRONG_USAGE = 2
 FRAMES_BEFORE_1009 = 16  # a frame over the limit is answered with 4413 up to here; uvicorn closes beyond
 LAST_ANSWERS_SECONDS = 5  # after the drain, how long answers that are under way may take
 GC_THRESHOLD = 10_000  # objects that may be made before the collector looks at the youngest; Python's is 700
+GOODBYE_SECONDS = 2.0  # after the drain, how long clients may take to answer the close of their sockets
+GOODBYE_LOOK_SECONDS = 0.02
 LEFT_BEHIND_SECONDS = 2  # after all is closed, how long tasks and threads that agents left behind may take
 
 
@@ -127,8 +129,23 @@ class DrainingServer(uvicorn.Server):
             services.start_draining()
             log.info("draining", runs=services.runtime.metrics()["runs_active"])
             await services.runtime.drain()
+            await self._goodbyes()
         finally:
             self.should_exit = True
+
+    async def _goodbyes(self) -> None:
+        """Gives clients a moment to answer their close frame (RFC 6455, 7.1.1).
+
+        uvicorn's shutdown hangs up at once, and a client whose answer then fails takes 1001 for a broken connection.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                # uvicorn has no event for it.
+                while self._sockets_open():  # noqa: ASYNC110
+                    await asyncio.sleep(GOODBYE_LOOK_SECONDS)
+
+    def _sockets_open(self) -> bool:
+        return any(isinstance(each, heartbeat.HeartbeatProtocol) for each in self.server_state.connections)
 
     async def _announce(self, port: int) -> None:
         services = await self._lifecycle.services()
