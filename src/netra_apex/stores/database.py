@@ -1,4 +1,5 @@
-"""One SQLite file: one connection that writes, in a thread of its own, and one that reads, in another.
+"""One SQLite file: a connection that writes, in a thread of its own, one that reads, in another, and a third for
+copying the write-ahead log back (`stores.checkpoints`).
 
 Why one writer: SQLite has one write lock, and a queue in front of it is fairer and cheaper than contention on it.
 Everything that is asked for while a transaction is on its way to the disk shares the next one (group commit), so the
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from netra_apex.errors import HomeInUse, Refused, StoreError
+from netra_apex.stores.checkpoints import Checkpointer
 from netra_apex.stores.statements import migrations
 
 T = TypeVar("T")
@@ -25,6 +27,7 @@ Job = Callable[[sqlite3.Connection], T]
 
 LINGER_SECONDS = 0.003
 CHECKPOINT_PAGES = 4_000  # of 4 KiB each: how long the write-ahead log grows
+CHECKPOINT_COMMITS = 200  # after so many it is copied back beside the writing
 BUSY_MS = 5_000  # how long a write of another process (a command beside the server) is waited for
 _Pending = tuple[Job[Any], "asyncio.Future[Any]"]
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
@@ -134,7 +137,9 @@ class Database:
             self.schema_version = migrate(self._writer)
             self._reader = opened.enter_context(contextlib.closing(connect(path)))
             self._reader.execute("pragma query_only = on")
+            self._copier = opened.enter_context(contextlib.closing(connect(path)))
             opened.pop_all()
+        self._checkpointer = Checkpointer(self._copier, every=CHECKPOINT_COMMITS)
         self._seen_version = _data_version(self._writer)
         self._threads = [
             threading.Thread(target=self._write_forever, name="netra-writer", daemon=True),
@@ -207,6 +212,8 @@ class Database:
         self._asked.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(self._checkpointer.close)
+        self._copier.close()
         self._reader.close()
         self._writer.close()
 
@@ -224,6 +231,7 @@ class Database:
 
     def _handed_back(self) -> None:
         self._writing = False
+        self._checkpointer.committed()
         if self._urgent:
             self._hand_over()
         elif self._pending:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.bounded import run
+from tests.support.bounded import run, until
 from tests.support.stores import opened
 
 from netra_apex.errors import HomeInUse, Invalid, NetraError, StoreError
-from netra_apex.stores.database import Database, ExecutorLock, _use_wal, connect, migrate, prepare
+from netra_apex.stores.database import CHECKPOINT_COMMITS, Database, ExecutorLock, _use_wal, connect, migrate, prepare
 from netra_apex.stores.statements import migrations, statements
 
 Job = Callable[[sqlite3.Connection], Any]
@@ -199,6 +199,19 @@ def test_what_was_asked_before_closing_is_done_and_nothing_after(tmp_path: Path)
         look.close()
 
     run(main())
+
+
+def test_what_was_committed_is_copied_into_the_file_beside_the_writing(tmp_path: Path) -> None:
+    file = tmp_path / "netra.db"
+
+    async def main(database: Database) -> None:
+        empty = file.stat().st_size
+        for number in range(CHECKPOINT_COMMITS):
+            await database.write(insert(number))
+        await until(lambda: file.stat().st_size > empty)  # a table's first page is new in the file
+        assert await database.read(numbers) == list(range(CHECKPOINT_COMMITS))
+
+    with_database(tmp_path, main)
 
 
 def test_the_database_is_whole_and_durable_as_the_contract_needs(tmp_path: Path) -> None:
