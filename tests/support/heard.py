@@ -4,7 +4,8 @@
 class Heard:
     """Deltas in the order in which they came: `("text", piece)`, `("thinking", piece)`, `("reset", "")`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pace: float = 0.0) -> None:
+        self.pace = pace
         self.log: list[tuple[str, str]] = []
 
     def text(self, piece: str) -> None:

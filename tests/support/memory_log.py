@@ -93,9 +93,9 @@ class MemoryLog:
 class Telling:
     """A log with the hub, reader and emitters over it."""
 
-    def __init__(self, *, holding: bool = False, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, *, holding: bool = False, secrets: Sequence[str] = (), pace: float = 0.0) -> None:
         self.log = MemoryLog(holding=holding)
-        self.hub = Hub()
+        self.hub = Hub(pace=pace)
         self.meter = Meter()
         self.redactor = Redactor(secrets)
         self.reader = StreamReader(self.log, self.hub)  # type: ignore[arg-type]

@@ -18,6 +18,11 @@ from netra_apex.core.runs import Run, RunStatus, RunStream
 class Deltas(Protocol):
     """Where a model's answer goes while it comes. Called on the loop; each call returns at once."""
 
+    @property
+    def pace(self) -> float:
+        """Seconds within which more of the answer is not shown anyway: what comes meanwhile may be told together."""
+        ...
+
     def text(self, piece: str) -> None:
         """More of the answer's text."""
         ...

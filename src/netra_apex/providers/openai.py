@@ -23,6 +23,7 @@ from netra_apex.core.ports import Deltas
 from netra_apex.errors import ConfigurationError, ModelFailed, ModelUnavailable
 from netra_apex.providers.openai_request import NO_JSON, encode_request
 from netra_apex.providers.openai_wire import AGAIN, Answer, Garbled, Reported, error_text, quote, severity
+from netra_apex.providers.reading import Gathering, drain, some
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 PREFIX = "openai:"
@@ -33,8 +34,6 @@ CHECK_SECONDS = 5.0
 BACKOFF_SECONDS = 0.5
 LONGEST_WAIT = 20.0
 """Seconds: the cap of the backoff, and the longest `Retry-After` that is waited for rather than reported."""
-TRAILER_SECONDS = 0.25
-"""What a server may take from `[DONE]` to the end of the body, so that its connection can be used again."""
 ERROR_BYTES = 65_536
 WHOLE_BYTES = 16 * 1024 * 1024
 MESSAGE_CHARACTERS = 500
@@ -168,7 +167,7 @@ class OpenAIModel:
             ):
                 if response.status == 200:
                     return None
-                return str(self._refusal(response.status, await _some(response, ERROR_BYTES)))
+                return str(self._refusal(response.status, await some(response, ERROR_BYTES)))
         except ModelUnavailable as error:
             return str(error)
         except TimeoutError:
@@ -245,22 +244,25 @@ class OpenAIModel:
         next_time = began + self._silence / 16
         try:
             if response.status != 200:
-                raise self._refused(response, await _some(response, ERROR_BYTES))
+                raise self._refused(response, await some(response, ERROR_BYTES))
             content = response.content
             if response.content_type == "application/json":
-                answer.whole(await _some(response, WHOLE_BYTES))
+                answer.whole(await some(response, WHOLE_BYTES))
                 return
+            gathering = Gathering(content)
             while not answer.done:
                 data = await content.readany()
                 if not data:
                     answer.end()
                     return
                 answer.feed(data)
+                if answer.told and not answer.done:
+                    await gathering.wait(answer.pace)
                 if clock() > next_time:
                     put_off()
                     next_time = clock() + self._silence / 16
             if not content.is_eof():
-                await _drain(content)
+                await drain(content)
         finally:
             # Once the body was read to its end the connection is back in the pool already and this does nothing;
             # in every other case, a cancel too, it must go, or the next request would read this answer's rest.
@@ -345,25 +347,6 @@ def _interruption(state: RetryCallState) -> _Interrupted:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, _Interrupted)
     return error
-
-
-async def _some(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, up to `limit` bytes."""
-    parts: list[bytes] = []
-    size = 0
-    while size < limit and (data := await response.content.readany()):
-        parts.append(data)
-        size += len(data)
-    return b"".join(parts)[:limit]
-
-
-async def _drain(content: aiohttp.StreamReader) -> None:
-    try:
-        async with asyncio.timeout(TRAILER_SECONDS):
-            while await content.readany():
-                pass
-    except (TimeoutError, aiohttp.ClientError):
-        return
 
 
 def _error_message(body: bytes) -> str:

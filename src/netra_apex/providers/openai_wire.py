@@ -151,6 +151,11 @@ class Answer:
         """Whether the answer is whole."""
         return self.done or self.finish_reason is not None
 
+    @property
+    def pace(self) -> float:
+        """See `core.ports.Deltas.pace`."""
+        return self._deltas.pace
+
     def feed(self, data: bytes) -> None:
         """Takes what one read of the socket gave, cut anywhere.
 

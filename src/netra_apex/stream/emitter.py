@@ -34,6 +34,7 @@ from netra_apex.stream.feed import Hub, LiveText, RunFeed
 from netra_apex.stream.meter import Meter
 
 MAX_ANSWER = 4 * 1024 * 1024  # characters of one answer, thinking included: what a broken model may cost in memory
+EARLY = 0.2  # by this share of the pace a text may be shown early, where waiting would cost a timer
 
 log = structlog.get_logger()
 
@@ -213,13 +214,17 @@ class TextWriter:
         self._voice = voice
         self._show = show
         self._texts: dict[EventKind, tuple[LiveText, RedactingStream]] = {}
-        self._pace = voice.emitter.pace
         self._kind: EventKind = "message"
         self._pieces: list[str] = []
         self._show_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._length = 0
         self.attempt = 1
+
+    @property
+    def pace(self) -> float:
+        """See `core.ports.Deltas.pace`."""
+        return self._voice.emitter.pace
 
     def text(self, piece: str) -> None:
         """More of the answer.
@@ -259,7 +264,7 @@ class TextWriter:
         for live, redacting in self._texts.values():
             self._add(live, redacting.end())
             if live.kind == "thinking":
-                if self._pace:
+                if self.pace:
                     # After those who were woken have been told the rest.
                     asyncio.get_running_loop().call_soon(_end, live)
                 else:
@@ -272,17 +277,18 @@ class TextWriter:
             self._show_pieces()
             self._kind = kind
         self._pieces.append(piece)
-        if not self._pace:
+        pace = self.pace
+        if not pace:
             self._show_pieces()
         elif self._timer is None:
             loop = asyncio.get_running_loop()
             now = loop.time()
-            if now >= self._show_at:
-                self._show_at = now + self._pace
+            if now >= self._show_at - pace * EARLY:
+                self._show_at = now + pace
                 self._show_pieces()
             else:
                 self._timer = loop.call_at(self._show_at, self._show_pieces)
-                self._show_at += self._pace
+                self._show_at += pace
 
     def _show_pieces(self) -> None:
         if self._timer is not None:

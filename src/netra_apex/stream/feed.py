@@ -13,6 +13,7 @@ from netra_apex.core.events import EventKind
 TAIL_EVENTS = 256  # a reader that is further behind reads the log
 TAIL_CHARS = 1_000_000
 PACE_SECONDS = 0.05  # a text that grows twenty times a second is read as one that flows
+SHOWINGS_PER_SECOND = 1_500  # of all texts of a process together: with more live runs each grows in larger steps
 
 
 @dataclass(slots=True)
@@ -88,13 +89,19 @@ class RunFeed:
 class Hub:
     """The live runs of this process, and who wants to know of new ones in a thread.
 
-    `pace` is the least time in seconds between two showings of a text that grows.
+    `pace` is the least time in seconds between two showings of a text that grows, and more where many grow; 0 shows
+    every piece by itself.
     """
 
     def __init__(self, *, pace: float = 0.0) -> None:
-        self.pace = pace
+        self._pace = pace
         self._feeds: dict[str, RunFeed] = {}
         self._watchers: dict[tuple[str, str], set[Callable[[RunFeed], None]]] = {}
+
+    @property
+    def pace(self) -> float:
+        """Seconds between two showings of a text that grows, at the present number of live runs."""
+        return self._pace and max(self._pace, len(self._feeds) / SHOWINGS_PER_SECOND)
 
     def open(self, user_id: str, thread_id: str, run_id: str, *, base: int | None = 0) -> RunFeed:
         """The feed of a run, made if it is the first to ask; those who watch its thread are told of a new one.

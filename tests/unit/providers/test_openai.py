@@ -55,6 +55,26 @@ def test_an_answer_streams_and_comes_back_whole(wire: WireModel) -> None:
     assert [message["role"] for message in seen["messages"]] == ["system", "user"]
 
 
+def test_pieces_that_come_within_the_pace_are_told_together_and_the_first_one_at_once(wire: WireModel) -> None:
+    async def use(model: OpenAIModel) -> None:
+        heard = Heard(pace=0.05)
+        reply = await ask(model, "hi [[chunks=20 delay=10]]", heard)
+        assert reply.text == heard.shown() == "".join(f"word{number} " for number in range(20))
+        assert heard.log[0] == ("text", "word0 ")
+        assert len(heard.log) <= 8
+
+    with_model(wire.url, use)
+
+
+def test_the_end_of_an_answer_waits_for_no_pace(wire: WireModel) -> None:
+    async def use(model: OpenAIModel) -> None:
+        async with asyncio.timeout(10):
+            reply = await ask(model, "hi [[chunks=3 delay=5]]", Heard(pace=3600))
+        assert reply.text == "word0 word1 word2 "
+
+    with_model(wire.url, use)
+
+
 def test_several_tool_calls_come_back_in_order(wire: WireModel) -> None:
     async def use(model: OpenAIModel) -> None:
         reply = await ask(model, "find it [[call=lookup,other]]")

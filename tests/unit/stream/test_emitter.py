@@ -442,8 +442,7 @@ def test_a_closed_emitter_of_a_run_that_never_told_anything_leaves_no_feed() -> 
 
 def test_pieces_that_come_faster_than_a_screen_shows_them_are_shown_together() -> None:
     async def main() -> None:
-        telling = Telling()
-        telling.hub.pace = 0.01
+        telling = Telling(pace=0.01)
         emitter = telling.emitter()
         await emitter.voice("helper").emit(STARTED, THOUGHT)
         follower = await telling.reader.follower("ada", emitter.context.run_id, 2)

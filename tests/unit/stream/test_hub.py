@@ -24,6 +24,23 @@ def test_a_run_has_one_feed_and_only_its_user_finds_it() -> None:
     assert (hub.live("ada", "run_a"), len(hub)) == (None, 0)
 
 
+def test_with_many_live_runs_each_text_grows_in_larger_steps() -> None:
+    hub = Hub(pace=0.05)
+    assert hub.pace == 0.05
+    opened = [hub.open("ada", "thr_a", f"run_{number}") for number in range(2 * feeds.SHOWINGS_PER_SECOND)]
+    assert hub.pace == 2
+    for feed in opened:
+        hub.close(feed)
+    assert hub.pace == 0.05
+
+
+def test_without_a_pace_every_piece_is_shown_however_many_runs_there_are() -> None:
+    hub = Hub()
+    for number in range(2 * feeds.SHOWINGS_PER_SECOND):
+        hub.open("ada", "thr_a", f"run_{number}")
+    assert hub.pace == 0
+
+
 def test_who_watches_a_thread_is_told_once_of_each_run_that_begins_there() -> None:
     hub = Hub()
     told: list[RunFeed] = []
