@@ -14,6 +14,9 @@
     │   └── IdempotencyConflict, AfterOutOfRange, Flood, TooManyConnections, Draining, Unavailable
     ├── RunFailed               ends a run as `agent_failed` with a code
     │   ├── AgentFailed, AgentTimedOut, TurnsExhausted, RunInterrupted
+    │   ├── Nondeterministic      taken up again, the agent did not do what it had done before
+    │   ├── ToolOutcomeUnknown    a crash left a call of which nobody knows how it ended
+    │   ├── RecoveredTooOften     it was under way whenever the process died
     │   └── ModelFailed         the provider answered with an error
     │       ├── OutputInvalid     the answer is not of the type that was asked for
     │       └── ModelUnavailable  the provider cannot be reached, or is not set up
@@ -271,6 +274,37 @@ class RunInterrupted(RunFailed):
 
     code = "interrupted"
     retryable = True
+
+
+class Nondeterministic(RunFailed):
+    """A run that was taken up again came to another step than it had taken before; `step` is its key."""
+
+    code = "nondeterministic"
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(f"the agent does not do the same twice: at step {step}, {reason}")
+        self.step = step
+        self.reason = reason
+
+
+class ToolOutcomeUnknown(RunFailed):
+    """The process ended while a tool that may not be repeated was at work; nobody can say what it has done."""
+
+    code = "tool_outcome_unknown"
+
+    def __init__(self, tool: str, call_id: str) -> None:
+        super().__init__(
+            f"the server ended while {tool} was at work, and nobody can say whether it was done; "
+            "a tool that may be repeated is declared with idempotent=True"
+        )
+        self.tool = tool
+        self.call_id = call_id
+
+
+class RecoveredTooOften(RunFailed):
+    """A run that was taken up again and again without coming any further."""
+
+    code = "recovered_too_often"
 
 
 class ModelFailed(RunFailed):

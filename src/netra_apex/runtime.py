@@ -79,7 +79,7 @@ class Runtime:
         self.admission.draining = True
 
     async def drain(self) -> None:
-        """Lets running runs end within NETRA_DRAIN_SECONDS, ends the rest as interrupted, then closes the sockets."""
+        """Lets running runs end within NETRA_DRAIN_SECONDS, leaves the rest to the next start, closes the sockets."""
         self.start_draining()
         await self._runner.drain(self.settings.drain_seconds)
         self.manager.close_all(Close.COME_BACK)
@@ -100,7 +100,7 @@ class Runtime:
         use_standard_logging()
         async with contextlib.AsyncExitStack() as stack:
             secret = settings.prepare_home()
-            self.stores = await stack.enter_async_context(open_stores(settings, executing=True))
+            self.stores = await stack.enter_async_context(open_stores(settings, executing=True, secret=secret))
             redactor = Redactor((secret, *settings.own_secrets()))
             self.models = Models(settings, self._model)
             stack.push_async_callback(self.models.aclose)
@@ -121,10 +121,13 @@ class Runtime:
 
             parts = EngineParts(self.models.get, self.stores.runs, tools, settings)
             self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
-            recovery = Recovery(self.stores.runs, emitter_for)
-            left_over = await recovery.end_left_over()
-            if left_over:
-                log.warning("runs of a process that died were ended as interrupted", count=left_over)
+            recovery = Recovery(
+                self.stores.runs,
+                self.stores.journals,
+                self.stores.accounts,
+                emitter_for,
+                registered=frozenset(self.registry.names).__contains__,
+            )
             group = await stack.enter_async_context(process_group())
             self._runner = LocalRunner(
                 self.engines, emitter_for, self._slots, group, recovery, queued_per_user=settings.queued_per_user
@@ -135,6 +138,8 @@ class Runtime:
             watching = group.create_task(watch(changed, self._close_ended_logins, runs, self._runner, recovery))
             stack.callback(watching.cancel)
             stack.push_async_callback(self.drain)
+            if taken_up := await recovery.take_up(self._runner.take_up):
+                log.warning("runs of the process before go on", count=taken_up)
             yield
 
     async def _close_ended_logins(self) -> None:

@@ -29,19 +29,20 @@ def hasty(tmp_path_factory, wire):
         assert "Traceback" not in server.log()
 
 
-# What a run is doing when the process dies, the frame that shows it, and what is told of it afterwards.
+# What a run is doing when the process dies, the frame that shows it, how its calls end, and how it ends.
 DYING = {
-    "writing its answer": ("[[call=lookup chunks=400 delay=20]]", "message_delta", []),
-    "in a tool": ("[[call=hold chunks=3]]", "tool_executing", ["unknown_outcome"]),
-    "in two tools": ("[[call=hold,hold chunks=3]]", "tool_executing", ["unknown_outcome", "unknown_outcome"]),
-    "waiting for the model": ("[[fault=hang times=0]]", "agent_thinking", []),
+    "writing its answer": ("[[call=lookup chunks=60 delay=20]]", "message_delta", ["ok"], None),
+    "in a tool": ("[[call=hold chunks=3]]", "tool_executing", ["unknown_outcome"], "tool_outcome_unknown"),
+    "in two tools": ("[[call=hold,hold chunks=3]]", "tool_executing", ["unknown_outcome"] * 2, "tool_outcome_unknown"),
+    "in a tool that may be repeated": ("[[call=retried chunks=3]]", "tool_executing", ["ok"], None),
+    "waiting for the model": ("[[fault=hang times=1 chunks=3]]", "agent_thinking", [], None),
 }
 
 
 @pytest.mark.parametrize("doing", DYING)
-def test_a_run_whose_process_was_killed_ends_once_as_interrupted_without_a_gap(tmp_path, wire, doing):
-    directive, sign, left_open = DYING[doing]
-    calls = directive.count("lookup") + directive.count("hold")
+def test_a_run_whose_process_was_killed_goes_on_from_its_last_step_without_a_gap(tmp_path, wire, doing):
+    directive, sign, outcomes, failure = DYING[doing]
+    directive = directive.replace("]]", f" tag={tmp_path.name}]]")  # a fault is counted by the message
     server = Server(tmp_path, wire=wire, people=1)
     name = server.person()
 
@@ -53,7 +54,7 @@ def test_a_run_whose_process_was_killed_ends_once_as_interrupted_without_a_gap(t
         await socket.frame("run_queued", run_id=queued["run_id"])
         await socket.frame(sign, run_id=accepted["run_id"])
         async with asyncio.timeout(5):  # a call is told before its function begins
-            while len(server.tool_lines()) < calls:  # noqa: ASYNC110 - another process's file
+            while len(server.tool_lines()) < len(outcomes):  # noqa: ASYNC110 - another process's file
                 await asyncio.sleep(0.01)
         server.kill()
         await socket.closed()
@@ -65,32 +66,64 @@ def test_a_run_whose_process_was_killed_ends_once_as_interrupted_without_a_gap(t
         known = max(frame.get("seq", 0) for frame in told)
         await socket.follow(run_id=accepted["run_id"], after=known)
         ending = await socket.ended(accepted["run_id"])
-        assert (ending["type"], ending["code"], ending["retryable"]) == ("agent_failed", "interrupted", True)
+        assert (ending["type"], ending.get("code")) == ("agent_failed" if failure else "agent_completed", failure)
         events = [frame for frame in told if "seq" in frame] + socket.of(accepted["run_id"])
-        check_run(events, ending="agent_failed")
-        outcomes = [event["error"]["code"] for event in events if event["type"] == "tool_completed" and not event["ok"]]
-        assert outcomes == left_open
+        events = check_run([frame for frame in events if "seq" in frame], ending=ending["type"])
+        ends = [event for event in events if event["type"] == "tool_completed"]
+        assert ["ok" if event["ok"] else event["error"]["code"] for event in ends] == outcomes
         assert await client.events(login, accepted["run_id"]) == events
         await socket.follow(run_id=queued["run_id"])
-        assert (await socket.ended(queued["run_id"]))["code"] == "interrupted"
-        check_run(socket.of(queued["run_id"]), ending="agent_failed")
-        assert (await client.get(f"/api/runs/{queued['run_id']}", login)).json["status"] == "failed"
+        assert (await socket.ended(queued["run_id"]))["type"] == "agent_completed"
+        check_run(socket.of(queued["run_id"]))
         # The conversation goes on, with a history that the model accepts.
         again = await socket.ask("where were we? [[chunks=2]]", thread_id=accepted["thread_id"])
         assert (await socket.ended(again["run_id"]))["type"] == "agent_completed"
-        return events
+        return events, socket.of(accepted["run_id"])
 
     with server:
         login, accepted, queued, told = play(server, before)
     ran = server.tool_lines()
-    assert len(ran) == calls
+    assert len(ran) == len(outcomes)
     with server:
-        events = play(server, after)
+        events, later = play(server, after)
         server.kill()
     with server:  # once more: what has ended stays ended
         assert server.events(accepted["run_id"]) == events
         assert "Traceback" not in server.log()
-    assert server.tool_lines() == ran
+    if "repeated" in doing:
+        first, again = server.tool_lines()
+        assert first == again, "the same call has the same idempotency key"
+    else:
+        assert server.tool_lines() == ran
+    if "writing" in doing:
+        assert answer_of(events) == words(60, tmp_path.name)
+        # Who was shown the beginning is told that the text is written anew, under the same id.
+        (message_id,) = {frame["message_id"] for frame in told if frame["type"] == "message_delta"}
+        passing = [frame for frame in later if "seq" not in frame]
+        assert (passing[0]["type"], passing[0]["message_id"]) == ("message_reset", message_id)
+        assert passing[1]["offset"] == 0
+        assert {frame["attempt"] for frame in passing} == {passing[0]["attempt"]}
+
+
+def test_what_a_killed_run_had_done_is_not_in_the_file_for_all_to_read(tmp_path, wire):
+    """The journal keeps results whole, secrets included, and so it is sealed."""
+    server = Server(tmp_path, wire=wire, people=1)
+
+    async def scenario(client):
+        socket = await client.socket(await client.login(server.person()))
+        accepted = await socket.ask("a story [[call=lookup chunks=400 delay=20]]")
+        await socket.frame("message_delta", run_id=accepted["run_id"])
+        return accepted["run_id"]
+
+    with server:
+        run_id = play(server, scenario)
+        server.kill()
+    steps = server.rows("select step, kind, name, state, attempt, content from steps where run_id = ?", run_id)
+    assert [row[:5] for row in steps] == [
+        ("1", "model", "model", "finished", 1),
+        ("2", "call", "lookup", "finished", 1),
+    ]
+    assert not any(b"lookup" in row[5] or b"one order" in row[5] for row in steps)
 
 
 def test_sigterm_lets_runs_end_refuses_new_ones_and_then_closes_sockets_with_1001(tmp_path, wire):
@@ -112,13 +145,16 @@ def test_sigterm_lets_runs_end_refuses_new_ones_and_then_closes_sockets_with_100
         assert await socket.closed() == 1001
         assert await idle.closed() == 1001
         assert answer_of(check_run(socket.of(accepted["run_id"]))) == words(80)
-        ended = check_run(socket.of(waiting["run_id"]), ending="agent_failed")
-        assert (ended[-1]["code"], ended[-1]["retryable"]) == ("interrupted", True)
+        check_run(socket.of(waiting["run_id"]), ending=None)
         assert not any("too late" in content for (content,) in server.rows("select content from messages"))
 
+        return waiting["run_id"]
+
     with Server(tmp_path, wire=wire, people=1, drain_seconds=20) as server:
-        play(server, scenario)
+        waiting = play(server, scenario)
         assert server.ended() == 0
+    with server:  # whoever waited has his turn now
+        assert check_run(_until_ended(server, waiting))[0]["type"] == "run_queued"
     assert "Traceback" not in server.log()
 
 
@@ -139,7 +175,7 @@ def test_a_drained_server_hangs_up_once_its_client_has_answered_the_close(tmp_pa
         assert server.ended() == 0
 
 
-def test_what_has_not_ended_when_the_drain_is_over_ends_as_interrupted(tmp_path, wire):
+def test_what_has_not_ended_when_the_drain_is_over_goes_on_after_the_restart(tmp_path, wire):
     async def scenario(client):
         login = await client.login(server.person())
         socket = await client.socket(login)
@@ -152,15 +188,28 @@ def test_what_has_not_ended_when_the_drain_is_over_ends_as_interrupted(tmp_path,
         server.signal(signal.SIGTERM)
         assert await socket.closed() == 1001
         for run_id in told.values():
-            events = check_run(socket.of(run_id), ending="agent_failed")
-            assert events[-1]["code"] == "interrupted"
-        calls = [frame["error"]["code"] for frame in socket.frames if frame["type"] == "tool_completed"]
-        assert calls == ["cancelled"]
+            check_run(socket.of(run_id), ending=None)
+        return list(told.values())
 
     with Server(tmp_path, wire=wire, people=1, drain_seconds=0.5) as server:
-        play(server, scenario)
+        waiter, held, hung = play(server, scenario)
         assert server.ended() == 0
+    with server:
+        check_run(_until_ended(server, hung))
+        failed = check_run(_until_ended(server, held), ending="agent_failed")
+        assert failed[-1]["code"] == "tool_outcome_unknown"
+        assert server.netra("runs", "cancel", waiter).returncode == 0
+        check_run(_until_ended(server, waiter), ending="agent_cancelled")
     assert "Traceback" not in server.log()
+
+
+def _until_ended(server, run_id):
+    """The run's events, once it has ended."""
+    deadline = time.monotonic() + 15
+    while not server.rows("select 1 from runs where run_id = ? and ended_at is not null", run_id):
+        assert time.monotonic() < deadline, server.events(run_id)
+        time.sleep(0.02)
+    return server.events(run_id)
 
 
 def _one_sentence(answer, *words_in_it):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import DurableEvent
+from netra_apex.core.journal import Step
 from netra_apex.core.messages import ModelMessage
 from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import Run, RunStatus, after
@@ -29,6 +30,7 @@ class MemoryLog:
         self.statuses: dict[str, RunStatus] = {}
         self.waiting: deque[tuple[str, Stamped, asyncio.Future[None]]] = deque()
         self.transcripts: dict[str, Sequence[ModelMessage]] = {}
+        self.steps: list[Step] = []
         self.hurried = 0
         self.reads = 0
 
@@ -38,7 +40,10 @@ class MemoryLog:
         self.owners[context.run_id] = (context.user_id, context.thread_id)
         self.statuses.setdefault(context.run_id, RunStatus.QUEUED)
 
-    def append(self, context: UserExecutionContext, events: Stamped) -> Awaitable[None]:
+    def append(
+        self, context: UserExecutionContext, events: Stamped, steps: Sequence[Step] = (), *, epoch: int = 1
+    ) -> Awaitable[None]:
+        self.steps += steps
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting.append((context.run_id, events, done))
         if not self.holding:

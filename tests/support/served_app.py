@@ -31,6 +31,17 @@ async def hold(query: str, *, scope: RunScope) -> str:
     return query
 
 
+@tool(idempotent=True)
+async def retried(query: str, *, scope: RunScope) -> str:
+    """Never ends the first time, and at once when it is called again."""
+    key = scope.context.idempotency_key
+    again = LOG.exists() and str(key) in LOG.read_text()
+    note(scope, "retried", f"{query} {key}")
+    if not again:
+        await asyncio.Event().wait()
+    return f"again {query}"
+
+
 @tool(requires="orders:write")
 async def destroy(query: str, *, scope: RunScope) -> str:
     """Nobody here may."""
@@ -43,7 +54,7 @@ class Assistant(ChatAgent):
 
     name = "assistant"
     instructions = "Answer briefly."
-    tools = (lookup, hold, destroy)
+    tools = (lookup, hold, retried, destroy)
 
 
 class Greeter(BaseAgent):

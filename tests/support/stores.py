@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Post
 from netra_apex.core.events import DurableEvent, encode
 from netra_apex.core.ids import new_id
+from netra_apex.core.journal import Step
 from netra_apex.errors import StoreError
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
 from netra_apex.stores.runs import SQLiteRuns
+from netra_apex.stores.sealing import Seal
+from netra_apex.stores.steps import StepRows
 
 
 @contextlib.asynccontextmanager
@@ -61,23 +65,30 @@ class Unsteady(SQLiteRuns):
     """
 
     def __init__(self, stores: Stores) -> None:
-        super().__init__(stores.database, 100)
+        super().__init__(stores.database, 100, StepRows(Seal("a secret of the tests, which no server has")))
         self.failing: Callable[[Sequence[DurableEvent]], bool] = lambda _: False
         self.gate: asyncio.Event | None = None
         self.failed = 0
 
-    def append(self, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]) -> Awaitable[None]:
+    def append(
+        self,
+        context: UserExecutionContext,
+        events: Sequence[tuple[DurableEvent, str]],
+        steps: Sequence[Step] = (),
+        *,
+        epoch: int = 1,
+    ) -> Awaitable[None]:
         if self.gate is not None:
-            return asyncio.get_running_loop().create_task(self._held(self.gate, context, events))
+            storing = partial(super().append, context, events, steps, epoch=epoch)
+            return asyncio.get_running_loop().create_task(_held(self.gate, storing))
         if self.failing([event for event, _ in events]):
             self.failed += 1
             refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             refused.set_exception(StoreError("the database refused: disk is full"))
             return refused
-        return super().append(context, events)
+        return super().append(context, events, steps, epoch=epoch)
 
-    async def _held(
-        self, gate: asyncio.Event, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]
-    ) -> None:
-        await gate.wait()
-        await super().append(context, events)
+
+async def _held(gate: asyncio.Event, storing: Callable[[], Awaitable[None]]) -> None:
+    await gate.wait()
+    await storing()

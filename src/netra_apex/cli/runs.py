@@ -31,7 +31,7 @@ def list_runs(
 
 @app.command("show")
 def show(run_id: _RunId, as_json: _AsJson = False) -> None:
-    """Show a run with its events; what was said in them only with --json."""
+    """Show a run with its events and steps; what was said in the events only with --json."""
     asyncio.run(_show(run_id, as_json=as_json))
 
 
@@ -73,8 +73,9 @@ async def _show(run_id: str, *, as_json: bool) -> None:
         events: list[dict[str, Any]] = []
         while page := await runs.events(run.user_id, run_id, len(events)):
             events += [msgspec.json.decode(text) for _, text in page]
+        steps = await stores.journals.ledger(run.user_id, run_id)
     if as_json:
-        print_json({**_shape(run), "events": events})
+        print_json({**_shape(run), "events": events, "steps": [msgspec.structs.asdict(step) for step in steps]})
         return
     for name, value in _shape(run).items():
         print(f"{name:<11} {value if value is not None else '-'}")
@@ -84,6 +85,10 @@ async def _show(run_id: str, *, as_json: bool) -> None:
         for event in events
     ]
     print_table(("SEQ", "AT", "AGENT", "EVENT", "ABOUT"), rows)
+    if steps:
+        print()
+        kept = [(step.step, step.kind, step.name, step.state, str(step.attempt)) for step in steps]
+        print_table(("STEP", "KIND", "NAME", "STATE", "BEGUN"), kept)
 
 
 async def _cancel(run_id: str) -> None:

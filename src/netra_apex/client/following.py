@@ -27,11 +27,15 @@ _MESSAGE, _THINKING = "message", "thinking"
 
 @dataclass(slots=True)
 class _Text:
-    """The text of a message as it grows. `torn`: its deltas do not fit, so only `message_completed` can tell it."""
+    """The text of a message as it grows. `torn`: its deltas do not fit, so only `message_completed` can tell it.
+
+    `cut`: the socket was lost while it grew, and nothing of it has come since.
+    """
 
     attempt: int
     text: str = ""
     torn: bool = False
+    cut: bool = False
     whole: bool = False
 
 
@@ -57,6 +61,8 @@ class Following:
     def begin(self, after: int) -> None:
         """The server was asked to tell everything after `after`, over a new socket or again over this one."""
         self._told = after
+        for text in self._texts.values():
+            text.cut = True
 
     def text(self, message_id: str) -> str:
         """What is known of an answer's text so far."""
@@ -111,7 +117,7 @@ class Following:
 
     def _complete(self, event: MessageCompleted) -> None:
         text = self._texts.setdefault((_MESSAGE, event.message_id), _Text(1, event.content))
-        if not text.torn and text.text != event.content:
+        if text.text != event.content and not text.torn and not text.cut:
             self.faults.append(
                 f"the deltas of message {event.message_id} make {_short(text.text)}, "
                 f"message_completed says {_short(event.content)}"
@@ -154,7 +160,7 @@ class Following:
         fresh = frame.text[len(have) :] if told_again else frame.text
         if not fresh:
             return ()
-        known.text = have + fresh
+        known.text, known.cut = have + fresh, False
         return (msgspec.structs.replace(frame, offset=len(have), text=fresh),)
 
 

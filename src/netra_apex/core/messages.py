@@ -106,3 +106,8 @@ def answered(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
         else:
             kept.append(message)
     return kept
+
+
+def clean(text: str) -> str:
+    """Without halves of surrogate pairs, which cannot be sent or kept."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -11,8 +11,9 @@ from netra_apex.core.accounts import Session, User
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Admitted, Message, Page, Post, Thread
 from netra_apex.core.events import DurableEvent
+from netra_apex.core.journal import LedgerEntry, Step
 from netra_apex.core.messages import ModelMessage, ModelRequest, Reply
-from netra_apex.core.runs import Run, RunStatus, RunStream
+from netra_apex.core.runs import Claim, Run, RunStatus, RunStream
 
 
 class Deltas(Protocol):
@@ -39,8 +40,10 @@ class Deltas(Protocol):
 class Emitter(Protocol):
     """The only writer of a run's events; bound to one run of one user."""
 
-    def emit(self, *events: DurableEvent) -> Awaitable[None]:
+    def emit(self, *events: DurableEvent, steps: Sequence[Step] = ()) -> Awaitable[None]:
         """Stores the events in one transaction, then tells them. The order of calls is the order of `seq`.
+
+        `steps` are what the journal is to know with them: all of it is stored, or nothing.
 
         The events are admitted at once, in the call; awaiting the answer waits until they are on disk, and a cancel
         of who awaits does not undo the storing. Who does not need to know may leave it: a failure to store is raised
@@ -64,8 +67,11 @@ class Writer(Deltas, Protocol):
 class Voice(Emitter, Protocol):
     """What one agent of a run tells: its events carry the agent's name and depth."""
 
-    def writer(self, *, show: bool) -> Writer:
-        """Where a model's answer goes while it comes; nowhere, if it is not shown."""
+    def writer(self, *, show: bool, key: str, anew: bool = False) -> Writer:
+        """Where the model's answer of this step goes while it comes; nowhere, if it is not shown.
+
+        `anew`: the process that had the run before may have shown some of it.
+        """
         ...
 
 
@@ -88,6 +94,12 @@ class RunEmitter(Protocol):
     def close(self) -> None:
         """Nothing is told any more."""
         ...
+
+
+class EmitterFor(Protocol):
+    """Makes a run's emitter; for one that is taken up, from what it has told."""
+
+    def __call__(self, context: UserExecutionContext, stream: RunStream | None = None) -> RunEmitter: ...
 
 
 class Model(Protocol):
@@ -227,10 +239,18 @@ class Runs(Protocol):
         """
         ...
 
-    def append(self, context: UserExecutionContext, events: Sequence[tuple[DurableEvent, str]]) -> Awaitable[None]:
-        """Stores stamped events with their JSON, and what follows from them (status, messages), in one transaction.
+    def append(
+        self,
+        context: UserExecutionContext,
+        events: Sequence[tuple[DurableEvent, str]],
+        steps: Sequence[Step] = (),
+        *,
+        epoch: int = 1,
+    ) -> Awaitable[None]:
+        """Stores stamped events with their JSON, what follows from them (status, messages), and the journal's steps.
 
-        Done once it is on disk (G1), which may take some milliseconds unless somebody calls `hurry`.
+        All in one transaction, and only while the run's epoch is this one. Done once it is on disk (G1), which may
+        take some milliseconds unless somebody calls `hurry`.
         """
         ...
 
@@ -258,10 +278,29 @@ class Runs(Protocol):
         """(run id, by whom) of unfinished runs whose end was asked for from another process."""
         ...
 
-    async def unfinished_runs(self, limit: int) -> tuple[Run, ...]:
-        """Some of the runs that have not ended, of all users: what a start finds of the process before."""
+    async def unfinished_runs(self, limit: int, *, after: str = "") -> tuple[Run, ...]:
+        """Runs that have not ended, of all users, oldest first, after this run id: what a start finds."""
         ...
 
     async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]:
         """The operator's list, newest first."""
+        ...
+
+
+class Journals(Protocol):
+    """What runs have done, and taking up those that nobody carries out any more."""
+
+    async def claim(self, user_id: str, run_id: str) -> Claim | None:
+        """Takes an unfinished run up: from now on nobody who had it before can store anything in it.
+
+        None where the user has no such unfinished run.
+        """
+        ...
+
+    async def steps(self, user_id: str, run_id: str) -> tuple[Step, ...]:
+        """The run's journal, in the order of its keys. Raises: StoreError: it cannot be read."""
+        ...
+
+    async def ledger(self, user_id: str, run_id: str) -> tuple[LedgerEntry, ...]:
+        """The run's steps without their results, in the order in which they began."""
         ...

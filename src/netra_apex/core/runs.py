@@ -80,12 +80,14 @@ class RunStream:
     """What a run has told so far, and so what it may tell next: G3 and G4 as a machine without I/O.
 
     `admit` is asked with each event before it is stored. It is the only place that decides whether a stream is well
-    formed, so no agent, engine or dispatcher can tell a stream that is not.
+    formed, so no agent, engine or dispatcher can tell a stream that is not. `epoch` counts who has told it: the first
+    process, the one that took the run up after it, and so on.
     """
 
     status: RunStatus = RunStatus.QUEUED
     last_seq: int = 0
     open_calls: dict[str, ToolExecuting] = field(default_factory=dict[str, ToolExecuting])
+    epoch: int = 1
     _thoughts: dict[tuple[str | None, int], int] = field(default_factory=dict[tuple[str | None, int], int])
 
     def admit(self, event: DurableEvent) -> int:
@@ -150,6 +152,20 @@ class Result:
     ok: bool
     output: Any = None
     error: CallError | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What who takes a run up is told of it. `recoveries` is how often in a row it was taken up without a step done.
+
+    `task` is what it was asked, `permissions` what its user had then. A run that was not `posted` is a program's own.
+    """
+
+    epoch: int
+    recoveries: int
+    posted: bool
+    permissions: frozenset[str]
+    task: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from netra_apex.core.ports import Conversations, Runs
 from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import Run, RunStatus
 from netra_apex.engine.limits import Place
-from netra_apex.engine.runner import Order, Runner
+from netra_apex.engine.orders import Order, Runner
 from netra_apex.errors import Draining, Forbidden, InvalidContext, NotFound, QueueFull
 
 CANCEL_SECONDS = 2.5  # how long a cancel waits to see the ending that G9 promises within 2 s
@@ -78,13 +78,18 @@ class Admission:
         run = await self._runs.run(user_id, run_id)
         if run is None:
             raise NotFound("run", run_id)
-        ended = None if run.status.ended else self._runner.cancel(run_id, user_id)
-        if ended is None or not wait:
+        if run.status.ended:
             return run
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CANCEL_SECONDS):
-                await ended.wait()
-        return await self._runs.run(user_id, run_id) or run
+        ended = self._runner.cancel(run_id, user_id)
+        if ended is None:
+            # This process is about to stop and has left it to the next one, which finds this.
+            await self._runs.request_cancel(run_id, user_id)
+        elif wait:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await ended.wait()
+            run = await self._runs.run(user_id, run_id) or run
+        return run
 
     async def delete_thread(self, user_id: str, thread_id: str) -> bool:
         """Deletes a thread of this user; what runs in it is cancelled first. False: the user has no such thread.

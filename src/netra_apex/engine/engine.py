@@ -20,16 +20,18 @@ from netra_apex.core.events import (
     AgentCompleted,
     AgentFailed,
     AgentStarted,
+    AgentThinking,
     CallError,
     DurableEvent,
     Ending,
     ToolCompleted,
     ToolExecuting,
 )
+from netra_apex.core.journal import Journal
 from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage, answered
 from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Model, RunEmitter, Runs, Voice
-from netra_apex.core.runs import Result
+from netra_apex.core.runs import Result, RunStatus
 from netra_apex.engine.scope import EngineScope, Lent
 from netra_apex.errors import AgentFailed as AgentBroke
 from netra_apex.errors import (
@@ -38,12 +40,11 @@ from netra_apex.errors import (
     NetraError,
     Refused,
     RunFailed,
-    RunInterrupted,
     ScopeClosed,
     sentence,
 )
 from netra_apex.settings import Settings
-from netra_apex.tools import ToolDispatcher, ToolHost
+from netra_apex.tools import Hooks, ToolDispatcher, ToolHost
 from netra_apex.tools.underway import put_out
 
 AgentFactory = Callable[[str], BaseAgent]
@@ -76,13 +77,15 @@ class UserExecutionEngine:
         agent_factory: AgentFactory,
         websocket_emitter: RunEmitter,
         *,
+        journal: Journal,
         parts: EngineParts,
     ) -> None:
         self.context = context
+        self._journal = journal
         self._agent_factory = agent_factory
         self._emitter = websocket_emitter
         self._parts = parts
-        self._stop: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._stop: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
         self._used = False
 
     async def run(self, agent: str, task: str, *, history: tuple[ModelMessage, ...] | None = None) -> Result:
@@ -114,9 +117,11 @@ class UserExecutionEngine:
         """Stops the run: it ends as `agent_cancelled` within two seconds. Later calls change nothing."""
         self._halt(AgentCancelled(by=by))
 
-    def interrupt(self) -> None:
-        """Stops the run because the process ends: `agent_failed` with `interrupted`."""
-        self._halt(ending_of(RunInterrupted("the server stopped while the run was under way")))
+    def suspend(self) -> None:
+        """Stops the run because the process ends, without an ending: who takes it up goes on from its last step."""
+        # First of all: what is cut off now must not be told, and least of all as an end.
+        self._emitter.close()
+        self._halt(None)
 
     async def _carry_out(self, agent: str, task: str, history: tuple[ModelMessage, ...] | None) -> Result:
         instance = self._make(agent)
@@ -127,12 +132,20 @@ class UserExecutionEngine:
             history = await self._parts.runs.begin(self.context, agent, task)
         began = time.perf_counter()
         voice = self._emitter.voice(agent)
-        # Not awaited: text is not shown before what was told before it is stored, so the model may be asked meanwhile.
-        voice.emit(AgentStarted(task=task))
         lent = self._lend(instance, voice, history, task)
+        if self._emitter.stream.status is RunStatus.QUEUED:
+            # Not awaited: text is not shown before what was told before it is stored, so the model may be asked
+            # meanwhile.
+            voice.emit(AgentStarted(task=task))
         if isinstance(instance, AgentBroke):
             return await self._end(lent, ending_of(instance))
-        return await self._end(lent, await self._execute(instance, task, lent, began))
+        ending = await self._execute(instance, task, lent, began)
+        if ending is None:
+            await put_out(lent.underway, PUT_OUT_SECONDS)
+            return Result(
+                ok=False, error=CallError("interrupted", "the server stopped; the run goes on when it is back")
+            )
+        return await self._end(lent, ending)
 
     def _make(self, agent: str) -> BaseAgent | AgentBroke:
         """A fresh instance, or why there is none: a constructor is the agent's code, and fails as the agent does."""
@@ -145,7 +158,7 @@ class UserExecutionEngine:
             log.exception("agent failed", run_id=self.context.run_id, user_id=self.context.user_id)
             return AgentBroke(sentence(error))
 
-    def _halt(self, ending: Ending) -> None:
+    def _halt(self, ending: Ending | None) -> None:
         if not self._stop.done():
             self._stop.set_result(ending)
 
@@ -155,6 +168,9 @@ class UserExecutionEngine:
         settings = self._parts.settings
         lent = Lent(
             voice=voice,
+            journal=self._journal,
+            catching_up=self._emitter.stream.epoch > 1 and self._emitter.stream.status is not RunStatus.QUEUED,
+            thoughts=lambda: self._emitter.stream.thoughts(AgentThinking(text="", step=0)),
             model=lambda: self._parts.model(getattr(instance, "model", None)),
             max_turns=getattr(instance, "max_turns", None) or settings.max_turns,
             history=history,
@@ -165,13 +181,18 @@ class UserExecutionEngine:
             voice,
             instance.tools if isinstance(instance, ChatAgent) else (),
             host=self._parts.tools,
-            scope_for=lambda context: EngineScope(context, lent),
-            before_call=lambda: lent.think_first("Using a tool."),
+            journal=self._journal,
+            hooks=Hooks(
+                scope_for=lambda context, key: EngineScope(context, lent, at=key),
+                before_call=lambda: lent.think_first("Using a tool."),
+                replay=lent.replay,
+                went_on=lent.went_on,
+            ),
         )
         return lent
 
-    async def _execute(self, instance: BaseAgent, task: str, lent: Lent, began: float) -> Ending:
-        """The agent's run in a task of its own, and the ending that it comes to.
+    async def _execute(self, instance: BaseAgent, task: str, lent: Lent, began: float) -> Ending | None:
+        """The agent's run in a task of its own, and the ending that it comes to; None where it was suspended.
 
         The task is in no group: an agent that ignores its cancellation must not hold up the run's ending. It is
         given a moment to let go, and then finds its scope closed.
@@ -189,11 +210,19 @@ class UserExecutionEngine:
             # The loop ends with its program, and cancels every task: this one's last act is the run's ending.
             self.cancel("system")
             await self._let_go(running, lent)
-            await self._end(lent, self._stop.result())
+            if (ending := self._stop.result()) is not None:
+                await self._end(lent, ending)
             raise
         return self._outcome(running, lent, began)
 
     def _outcome(self, running: "asyncio.Task[Any]", lent: Lent, began: float) -> Ending:
+        try:
+            if not running.cancelled() and running.exception() is None:
+                self._journal.finish()
+            elif self._journal.broken is not None:
+                raise self._journal.broken  # whatever the agent made of it
+        except RunFailed as broken:
+            return ending_of(broken)
         if running.cancelled():
             return ending_of(AgentBroke("the agent cancelled itself"))
         error = running.exception()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.journal import Journal
 from netra_apex.core.ports import RunEmitter
 from netra_apex.engine.engine import AgentFactory, EngineParts, UserExecutionEngine
 from netra_apex.engine.limits import Slots
@@ -79,10 +80,17 @@ class ExecutionEngineFactory:
         self._slots = slots
         self._parts = parts
 
-    def for_user(self, context: UserExecutionContext, *, emitter: RunEmitter | None = None) -> EngineLease:
+    def for_user(
+        self,
+        context: UserExecutionContext,
+        *,
+        emitter: RunEmitter | None = None,
+        journal: Journal | None = None,
+    ) -> EngineLease:
         """An engine for one run: `async with factory.for_user(context) as engine`.
 
-        `emitter` is the run's, where it has begun to tell already (it was queued).
+        `emitter` is the run's, where it has begun to tell already (it was queued); `journal` that of a run that is
+        taken up.
 
         Raises:
             QueueFull: on entering, if the user or the process has as many runs as allowed.
@@ -90,6 +98,8 @@ class ExecutionEngineFactory:
         return EngineLease(
             context,
             self._slots,
-            lambda emitter: UserExecutionEngine(context, self._agent_factory, emitter, parts=self._parts),
+            lambda emitter: UserExecutionEngine(
+                context, self._agent_factory, emitter, journal=journal or Journal(), parts=self._parts
+            ),
             lambda: self._emitter_for(context) if emitter is None else emitter,
         )

@@ -84,15 +84,21 @@ class Schedule:
             return "the server is busy" if full else "as many of your runs as may be are under way"
         return None
 
-    def enter(self, place: Place) -> str | None:
+    def enter(self, place: Place, *, limited: bool = True) -> str | None:
         """Takes a run in; it is waiting until `start_next` names it. Answers why it has to wait, None if it need not.
+
+        One that was admitted before is not `limited`: it has its place however many there are.
 
         Raises:
             QueueFull: as many of the user's runs wait as may.
         """
         reason = self.reason_to_wait(place)
         mine = self._waiting.get(place.user_id)
-        if reason is not None and len(mine or ()) - self._about_to_start(place.user_id) >= self._queued_per_user:
+        if (
+            limited
+            and reason is not None
+            and len(mine or ()) - self._about_to_start(place.user_id) >= self._queued_per_user
+        ):
             raise QueueFull(f"{self._queued_per_user} of your runs are waiting already")
         if mine is None:
             mine = self._waiting[place.user_id] = deque()

@@ -1,51 +1,68 @@
-"""Ending runs that nobody carries out any more: what a dead process left, and what broke."""
+"""Runs that nobody carries out any more: taking up what a dead process left, and ending what broke."""
 
 from collections.abc import Callable, Sequence
 
 import structlog
 
+from netra_apex.core.accounts import User
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.events import DurableEvent, Ending, decode
-from netra_apex.core.ports import RunEmitter, Runs
-from netra_apex.core.runs import RunStream
+from netra_apex.core.events import AgentCancelled, DurableEvent, Ending, decode
+from netra_apex.core.ids import new_id
+from netra_apex.core.journal import Journal
+from netra_apex.core.ports import Accounts, EmitterFor, Journals, Runs
+from netra_apex.core.runs import Claim, Run, RunStream
 from netra_apex.engine.engine import closing, ending_of
-from netra_apex.errors import RunInterrupted, StoreError
+from netra_apex.engine.orders import Order, TakenUp
+from netra_apex.errors import RecoveredTooOften, RunInterrupted, StoreError
 
 PAGE = 500
+MAX_RECOVERIES = 5  # in a row, without a step that was finished: such a run most likely kills its process
 
 log = structlog.get_logger()
 
 
 class Recovery:
-    """Takes up a run's stream where the log has it, closes what is open, and tells `agent_failed`.
+    """Brings runs of the store back to a process, or to their ending.
 
-    The log is the only source: whatever the process believed of the run is gone, or was wrong. An ending that cannot
-    be stored now (the disk is full) is tried again by `retry`.
+    The log and the journal are the only sources: whatever a process believed of a run is gone, or was wrong. An ending
+    that cannot be stored now (the disk is full) is tried again by `retry`.
     """
 
-    def __init__(self, runs: Runs, resume: Callable[[UserExecutionContext, RunStream], RunEmitter]) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        journals: Journals,
+        accounts: Accounts,
+        emitter_for: EmitterFor,
+        *,
+        registered: Callable[[str], bool],
+    ) -> None:
         self._runs = runs
-        self._resume = resume
-        self._owed: dict[str, tuple[UserExecutionContext, str, Ending]] = {}
+        self._journals = journals
+        self._accounts = accounts
+        self._emitter_for = emitter_for
+        self._registered = registered
+        self._owed: dict[str, tuple[UserExecutionContext, str, Ending, int]] = {}
 
-    async def end_left_over(self) -> int:
-        """Ends every unfinished run in the store as `interrupted`; answers how many there were."""
-        count = 0
-        while runs := await self._runs.unfinished_runs(PAGE):
+    async def take_up(self, start: Callable[[Order], None]) -> int:
+        """Hands every unfinished run in the store to `start`, oldest first; answers how many.
+
+        One that cannot go on is ended, with its reason.
+        """
+        count, last = 0, ""
+        while runs := await self._runs.unfinished_runs(PAGE, after=last):
             for run in runs:
-                context = UserExecutionContext(
-                    user_id=run.user_id, thread_id=run.thread_id, run_id=run.run_id, request_id=run.run_id
-                )
-                await self._end(
-                    context, run.agent, ending_of(RunInterrupted("the server ended while the run was under way"))
-                )
-            count += len(runs)
+                last = run.run_id
+                claim = await self._journals.claim(run.user_id, run.run_id)
+                if claim is not None and (order := await self._order(run, claim)) is not None:
+                    start(order)
+                    count += 1
         return count
 
-    async def end_broken(self, context: UserExecutionContext, agent: str, ending: Ending) -> None:
+    async def end_broken(self, context: UserExecutionContext, agent: str, ending: Ending, *, epoch: int = 1) -> None:
         """Ends a run of this process that broke; kept for `retry` where that cannot be stored."""
-        if not await self._settled(context, agent, ending):
-            self._owed[context.run_id] = (context, agent, ending)
+        if not await self._settled(context, agent, ending, epoch):
+            self._owed[context.run_id] = (context, agent, ending, epoch)
 
     async def retry(self) -> None:
         """Tries again what could not be stored before."""
@@ -54,9 +71,44 @@ class Recovery:
                 return
             del self._owed[run_id]
 
-    async def _settled(self, context: UserExecutionContext, agent: str, ending: Ending) -> bool:
+    async def _order(self, run: Run, claim: Claim) -> Order | None:
+        """The order that takes this run up; None where it was ended instead."""
+        user = await self._accounts.user(run.user_id)
+        context = UserExecutionContext(
+            user_id=run.user_id,
+            thread_id=run.thread_id,
+            run_id=run.run_id,
+            request_id=new_id("req"),
+            # What was taken from the user meanwhile is gone from his runs too; what was given is not for them.
+            permissions=claim.permissions if user is None else claim.permissions & user.permissions,
+        )
+        stream = await self._stream(context, claim.epoch)
         try:
-            await self._end(context, agent, ending)
+            ending = self._obstacle(run, claim, user)
+            if ending is None:
+                journal = Journal(await self._journals.steps(run.user_id, run.run_id))
+                return Order(context, run.agent, claim.task, (), TakenUp(stream, journal))
+        except StoreError as error:
+            ending = ending_of(RunInterrupted(f"the run cannot be taken up: {error}"))
+        await self.end_broken(context, run.agent, ending, epoch=claim.epoch)
+        return None
+
+    def _obstacle(self, run: Run, claim: Claim, user: User | None) -> Ending | None:
+        """Why this run cannot go on, as its ending."""
+        if user is not None and user.disabled:
+            return AgentCancelled(by="system")
+        if not claim.posted:
+            return ending_of(RunInterrupted("the program that ran it has ended"))
+        if not self._registered(run.agent):
+            return ending_of(RunInterrupted(f"agent {run.agent} is no longer there"))
+        if claim.recoveries > MAX_RECOVERIES:
+            message = f"the server ended {claim.recoveries} times while this run was at the same step"
+            return ending_of(RecoveredTooOften(message))
+        return None
+
+    async def _settled(self, context: UserExecutionContext, agent: str, ending: Ending, epoch: int) -> bool:
+        try:
+            await self._end(context, agent, ending, epoch)
         except StoreError as unstored:
             log.warning("a run's ending cannot be stored yet", run_id=context.run_id, error=str(unstored))
             return False
@@ -65,21 +117,23 @@ class Recovery:
             log.exception("a run that broke cannot be ended", run_id=context.run_id)
         return True
 
-    async def _end(self, context: UserExecutionContext, agent: str, ending: Ending) -> None:
-        stream = RunStream()
-        agent_of_run = agent
-        for event in await self._told(context):
-            stream.admit(event)
-            if event.depth == 0:
-                agent_of_run = event.agent
+    async def _end(self, context: UserExecutionContext, agent: str, ending: Ending, epoch: int) -> None:
+        stream = await self._stream(context, epoch)
         if stream.status.ended:
             return
         last = closing(stream.open_calls.values(), "unknown_outcome", "nobody saw how the call ended")
-        emitter = self._resume(context, stream)
+        emitter = self._emitter_for(context, stream)
         try:
-            await emitter.voice(agent_of_run).emit(*last, ending)
+            await emitter.voice(agent).emit(*last, ending)
         finally:
             emitter.close()
+
+    async def _stream(self, context: UserExecutionContext, epoch: int) -> RunStream:
+        """What the run has told so far."""
+        stream = RunStream(epoch=epoch)
+        for event in await self._told(context):
+            stream.admit(event)
+        return stream
 
     async def _told(self, context: UserExecutionContext) -> Sequence[DurableEvent]:
         events: list[DurableEvent] = []

@@ -1,67 +1,22 @@
-"""Carrying runs out in this process: `Runner` is the port, `LocalRunner` the one that needs nothing but the process.
-
-A run that was accepted is in the store before it is handed over, so a runner may be replaced by one that survives the
-process: the port speaks of orders and run ids, never of tasks.
-"""
+"""`LocalRunner`: carries runs out in this process, and needs nothing but the process (port: `engine.orders.Runner`)."""
 
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
-from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.events import AgentCancelled, AgentFailed, Ending, RunQueued
-from netra_apex.core.messages import ModelMessage
-from netra_apex.core.ports import RunEmitter
+from netra_apex.core.events import AgentCancelled, Ending, RunQueued
+from netra_apex.core.journal import Journal
+from netra_apex.core.ports import EmitterFor, RunEmitter
 from netra_apex.engine.engine import UserExecutionEngine, ending_of
 from netra_apex.engine.factory import EngineLease, ExecutionEngineFactory
 from netra_apex.engine.limits import Place, Schedule, Slots
+from netra_apex.engine.orders import Order
 from netra_apex.engine.recovery import Recovery
 
 log = structlog.get_logger()
-
-_STOPPED_BEFORE = AgentFailed(
-    code="interrupted", message="the server stopped before the run's turn came", retryable=True
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """An accepted run, to be carried out. `history` is what was said in its thread when it was accepted."""
-
-    context: UserExecutionContext
-    agent: str
-    task: str
-    history: tuple[ModelMessage, ...]
-
-    @property
-    def place(self) -> Place:
-        """Where it stands in the schedule."""
-        return Place(self.context.user_id, self.context.thread_id, self.context.run_id)
-
-
-class Runner(Protocol):
-    """What carries accepted runs out."""
-
-    def enter(self, place: Place) -> None:
-        """Takes a place for a run that is about to be accepted. Raises: QueueFull."""
-        ...
-
-    def leave(self, place: Place) -> None:
-        """Gives the place back: the run was not accepted."""
-        ...
-
-    def start(self, order: Order) -> bool:
-        """Carries out an accepted run, now (True) or in its turn (False)."""
-        ...
-
-    def cancel(self, run_id: str, by: str) -> asyncio.Event | None:
-        """Stops a run; the answer is set once it has ended. None: this runner does not have it."""
-        ...
 
 
 @dataclass(slots=True)
@@ -78,7 +33,8 @@ class _Live:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     engine: UserExecutionEngine | None = None
     waited: bool = False
-    halted: AgentCancelled | AgentFailed | None = None
+    halted: AgentCancelled | None = None
+    suspended: bool = False
     asked_in: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
@@ -88,7 +44,7 @@ class LocalRunner:
     def __init__(
         self,
         engines: ExecutionEngineFactory,
-        emitter_for: Callable[[UserExecutionContext], RunEmitter],
+        emitter_for: EmitterFor,
         slots: Slots,
         group: asyncio.TaskGroup,
         recovery: Recovery,
@@ -128,20 +84,25 @@ class LocalRunner:
 
     def start(self, order: Order) -> bool:
         """See `Runner.start`."""
-        emitter = self._emitter_for(order.context)
-        run = _Live(order, emitter, self._engines.for_user(order.context, emitter=emitter))
+        emitter, journal = self._parts_of(order)
+        run = _Live(order, emitter, self._engines.for_user(order.context, emitter=emitter, journal=journal))
         self._live[order.context.run_id] = run
         self._unstarted.add(order.context.run_id)
         reason = self._reasons.pop(order.context.run_id, None)
         if self._draining:
             # It was being accepted when the drain began.
-            self._halt(run, _STOPPED_BEFORE)
+            self._suspend(run)
             return False
         self._start_next()
         run.waited = not run.lease.taken
-        if run.waited:
+        if run.waited and not emitter.stream.last_seq:
             emitter.voice(order.agent).emit(RunQueued(reason=reason or "other runs are before it"))
         return run.lease.taken
+
+    def take_up(self, order: Order) -> None:
+        """See `Runner.take_up`."""
+        self._schedule.enter(order.place, limited=False)
+        self.start(order)
 
     def cancel(self, run_id: str, by: str) -> asyncio.Event | None:
         """See `Runner.cancel`."""
@@ -152,32 +113,51 @@ class LocalRunner:
         return run.ended
 
     async def drain(self, seconds: float) -> None:
-        """Lets running runs end for so long, then ends the rest as interrupted; waiting ones at once."""
+        """Lets running runs end for so long, then suspends the rest; waiting ones at once."""
         self._draining = True
         for run in list(self._live.values()):
             if not run.lease.taken:
-                self._halt(run, _STOPPED_BEFORE)
+                self._suspend(run)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._all_ended()
         for run in list(self._live.values()):
-            self._halt(run, _STOPPED_BEFORE)
+            self._suspend(run)
         await self._all_ended()
 
     async def _all_ended(self) -> None:
         while self._live:
             await next(iter(self._live.values())).ended.wait()
 
-    def _halt(self, run: _Live, ending: AgentCancelled | AgentFailed) -> None:
-        if run.halted is not None:
+    def _parts_of(self, order: Order) -> tuple[RunEmitter, Journal]:
+        if order.taken_up is None:
+            return self._emitter_for(order.context), Journal()
+        before = order.taken_up
+        return self._emitter_for(order.context, before.stream), before.journal
+
+    def _halt(self, run: _Live, ending: AgentCancelled) -> None:
+        if run.halted is not None or run.suspended:
             return
         run.halted = ending
         if run.engine is not None:
-            _stop(run.engine, ending)
+            run.engine.cancel(ending.by)
         elif not run.lease.taken:
             self._schedule.leave(run.order.place)
             self._unstarted.discard(run.order.place.run_id)
             self._group.create_task(self._end_unstarted(run, ending))
+
+    def _suspend(self, run: _Live) -> None:
+        """Leaves a run as it is in the store, for whoever takes it up."""
+        if run.halted is not None or run.suspended:
+            return
+        run.suspended = True
+        if run.engine is not None:
+            run.engine.suspend()
+        elif not run.lease.taken:
+            self._schedule.leave(run.order.place)
+            self._unstarted.discard(run.order.place.run_id)
+            run.emitter.close()
+            self._gone(run)
 
     def _start_next(self) -> None:
         if self._draining:
@@ -193,15 +173,22 @@ class LocalRunner:
         try:
             async with run.lease as engine:
                 run.engine = engine
+                if run.suspended:
+                    return
                 if run.halted is not None:
-                    _stop(engine, run.halted)
+                    engine.cancel(run.halted.by)
                 # One that waited asks again: the runs that it waited for have said something meanwhile.
-                await engine.run(order.agent, order.task, history=None if run.waited else order.history)
+                known = None if run.waited or order.taken_up is not None else order.history
+                await engine.run(order.agent, order.task, history=known)
         except Exception as error:
             # The run's boundary: whatever went wrong, the run must end (G3), and the other runs go on.
             log.exception("run broke", run_id=order.context.run_id)
+            if run.suspended:
+                return
             # What it was told to end as goes before what came in its way.
-            await self._recovery.end_broken(order.context, order.agent, run.halted or ending_of(error))
+            await self._recovery.end_broken(
+                order.context, order.agent, run.halted or ending_of(error), epoch=run.emitter.stream.epoch
+            )
         finally:
             self._schedule.leave(order.place)
             self._gone(run)
@@ -212,7 +199,7 @@ class LocalRunner:
         except Exception:
             # As above: whatever went wrong, the run must end.
             log.exception("run broke", run_id=run.order.context.run_id)
-            await self._recovery.end_broken(run.order.context, run.order.agent, ending)
+            await self._recovery.end_broken(run.order.context, run.order.agent, ending, epoch=run.emitter.stream.epoch)
         finally:
             run.emitter.close()
             self._gone(run)
@@ -221,10 +208,3 @@ class LocalRunner:
         self._live.pop(run.order.context.run_id, None)
         run.ended.set()
         self._start_next()
-
-
-def _stop(engine: UserExecutionEngine, ending: AgentCancelled | AgentFailed) -> None:
-    if isinstance(ending, AgentCancelled):
-        engine.cancel(ending.by)
-    else:
-        engine.interrupt()

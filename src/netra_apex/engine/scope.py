@@ -1,16 +1,21 @@
 """`EngineScope`: what the engine lends one agent of a run, and takes back when the agent has ended."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentThinking, MessageCompleted
+from netra_apex.core.journal import Journal, Step
 from netra_apex.core.messages import (
     NO_USAGE,
     AssistantMessage,
@@ -24,7 +29,19 @@ from netra_apex.core.messages import (
 )
 from netra_apex.core.ports import Deltas, Model, Voice
 from netra_apex.core.scope import RunScope, ToolCalls
-from netra_apex.errors import OutputInvalid, ScopeClosed, TurnsExhausted
+from netra_apex.engine.branches import Branches
+from netra_apex.engine.replies import (
+    asking,
+    cleaned,
+    failed,
+    given_up_again,
+    is_failure,
+    replied,
+    reply_of,
+    was_given_up,
+    was_shown,
+)
+from netra_apex.errors import ModelFailed, NetraError, OutputInvalid, ScopeClosed, TurnsExhausted
 from netra_apex.tools import ToolDispatcher
 from netra_apex.tools.underway import Underway
 
@@ -35,33 +52,61 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Lent:
-    """What one agent of a run works with, shared by its own scope and those of its tool calls."""
+    """What one agent of a run works with, shared by its own scope and those of its tool calls.
+
+    `thoughts` says how many thoughts the agent has told, before its run was taken up too. `catching_up`: the run was
+    taken up, and nothing new has been asked or called yet, so that what comes next may have been begun before.
+    """
 
     voice: Voice
+    thoughts: Callable[[], int]
+    catching_up: bool
+    journal: Journal
     model: Callable[[], Model]
     max_turns: int
     history: tuple[ModelMessage, ...]
     transcript: list[ModelMessage]
     dispatcher: ToolDispatcher | None = None
-    thoughts: int = 0
     turns: int = 0
     usage: Usage = NO_USAGE
     closed: bool = False
-    steps: dict[str, Any] = field(default_factory=dict[str, Any])
+    steps: dict[str, bytes] = field(default_factory=dict[str, bytes])
     step_locks: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
     asking: Underway = field(default_factory=Underway)
     outlived: bool = False
     given_up: list[Deltas] = field(default_factory=list[Deltas])
 
-    def think(self, text: str) -> Awaitable[None]:
-        """Tells a thought."""
-        self.thoughts += 1
-        return self.voice.emit(AgentThinking(text=text, step=self.thoughts))
+    def think(self, text: str, key: str) -> Awaitable[None]:
+        """Tells a thought, once: not again when the run is taken up."""
+        thought = Step(key=key, kind="think", name="think", digest="", state="finished")
+        known = self.journal.take(thought.key, thought.kind, thought.name, thought.digest)
+        return self.voice.emit() if known else self.voice.emit(self.thought(text), steps=(thought,))
+
+    def thought(self, text: str) -> AgentThinking:
+        """This as the agent's next thought."""
+        return AgentThinking(text=text, step=self.thoughts() + 1)
 
     def think_first(self, text: str) -> None:
         """Tells this thought if the agent has told none yet (G4)."""
-        if not self.thoughts:
-            self.think(text)
+        if not self.thoughts():
+            self.voice.emit(self.thought(text))
+
+    def replay(self, steps: Sequence[Step]) -> None:
+        """Counts in what was done before the run was taken up, inside calls that had finished."""
+        for step in steps:
+            if step.kind == "model" and not is_failure(step):
+                self.turns += 1
+                self.said(reply_of(step), shown=was_shown(step))
+
+    def went_on(self) -> None:
+        """Something that was asked or called in this process has ended: it goes on from where it was."""
+        self.catching_up = False
+
+    def said(self, reply: Reply, *, shown: bool) -> None:
+        """Counts in a model's answer."""
+        self.usage += reply.usage
+        if shown:
+            self.transcript.append(AssistantMessage(reply.text, reply.tool_calls))
 
     def void_given_up(self) -> None:
         """Takes back the text of answers that broke off: the agent has gone on without them."""
@@ -84,9 +129,10 @@ class Lent:
 class EngineScope(RunScope):
     """See `core.scope.RunScope`. Each tool call has a scope of its own over what its agent was lent."""
 
-    def __init__(self, context: UserExecutionContext, lent: Lent) -> None:
+    def __init__(self, context: UserExecutionContext, lent: Lent, *, at: str = "") -> None:
         self._context = context
         self._lent = lent
+        self._branches = Branches(f"{at}/" if at else "", journal=lent.journal)
 
     @property
     def context(self) -> UserExecutionContext:
@@ -101,7 +147,7 @@ class EngineScope(RunScope):
     @property
     def tools(self) -> ToolCalls:
         """Tool calls from code."""
-        return RecordedCalls(self._context, self._lent)
+        return RecordedCalls(self._context, self._lent, self._branches)
 
     async def think(self, text: str) -> None:
         """Tells the user what the agent is about.
@@ -111,7 +157,8 @@ class EngineScope(RunScope):
         """
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - an agent's code need not be typed
             raise TypeError(f"a thought is text, not {type(text).__name__}")
-        await (await _opened(self._context, self._lent)).think(text)
+        lent = await _opened(self._context, self._lent)
+        await lent.think(text, self._branches.step("think", "think"))
 
     async def model(
         self,
@@ -136,23 +183,17 @@ class EngineScope(RunScope):
             output_schema=None if adapter is None else adapter.json_schema(),
         )
         lent.void_given_up()
-        writer = lent.voice.writer(show=show)
-        try:
+        asked = asking(request)
+        asked = replace(asked, key=self._branches.step(asked.kind, asked.name, asked.digest))
+        known = lent.journal.take(asked.key, asked.kind, asked.name, asked.digest)
+        if known is None:
+            reply = await self._ask(lent, model, request, asked, show=show)
+        elif was_given_up(known):
             with lent.asking:
-                reply = await model.complete(request, writer)
-        except BaseException:
-            # Not taken back yet: what a user has cancelled stays as he saw it.
-            lent.given_up.append(writer)
-            raise
-        await _opened(self._context, lent)
-        lent.usage += reply.usage
-        message_id = writer.finish()
-        if show:
-            if reply.thinking:
-                lent.think(reply.thinking)
-            if reply.text:
-                lent.voice.emit(MessageCompleted(message_id=message_id, content=reply.text))
-            lent.transcript.append(AssistantMessage(reply.text, reply.tool_calls))
+                reply = await given_up_again()
+        else:
+            reply = reply_of(known)
+        lent.said(reply, shown=show)
         if adapter is None or reply.tool_calls:
             return reply
         return _with_output(reply, adapter, model.name)
@@ -160,26 +201,70 @@ class EngineScope(RunScope):
     async def step(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """See `RunScope.step`."""
         lent = await _opened(self._context, self._lent)
+        key = self._branches.step("step", name)
         async with lent.step_locks.setdefault(name, asyncio.Lock()):
             if name not in lent.steps:
-                lent.steps[name] = await function(*args)
-        return lent.steps[name]
+                lent.steps[name] = await self._take_step(lent, key, name, partial(function, *args))
+        # Each caller its own: what one of them changes is not another's result.
+        return msgspec.json.decode(lent.steps[name])
+
+    async def _take_step(self, lent: Lent, key: str, name: str, function: Callable[[], Awaitable[Any]]) -> bytes:
+        known = lent.journal.take_named(key, name)
+        if known is not None:
+            return msgspec.json.encode(known.result["value"])
+        value = await function()
+        try:
+            encoded = msgspec.json.encode(to_jsonable_python(value, inf_nan_mode="null"))
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
+            raise TypeError(
+                f"step {name} gave a {type(value).__name__}, which the journal cannot keep: {error}"
+            ) from error
+        result = {"value": msgspec.Raw(encoded)}
+        step = Step(key=key, kind="step", name=name, digest="", state="finished", result=result)
+        # On disk before the agent goes on: what the function did must not be done twice.
+        await lent.voice.emit(steps=(step,))
+        return encoded
+
+    async def _ask(self, lent: Lent, model: Model, request: ModelRequest, asked: Step, *, show: bool) -> Reply:
+        """Asks the model; what it answered, or that it failed, is in the journal with what is told of it."""
+        writer = lent.voice.writer(show=show, key=asked.key, anew=lent.catching_up)
+        try:
+            with lent.asking:
+                reply = cleaned(await model.complete(request, writer))
+        except BaseException as error:
+            # Not taken back yet: what a user has cancelled stays as he saw it.
+            lent.given_up.append(writer)
+            if isinstance(error, ModelFailed | asyncio.CancelledError) and not lent.closed:
+                with contextlib.suppress(NetraError):  # what went wrong with the model is on its way already
+                    lent.voice.emit(steps=(failed(asked, error),))
+            raise
+        await _opened(self._context, lent)
+        lent.went_on()
+        message_id = writer.finish()
+        told: list[AgentThinking | MessageCompleted] = []
+        if show and reply.thinking:
+            told.append(lent.thought(reply.thinking))
+        if show and reply.text:
+            told.append(MessageCompleted(message_id=message_id, content=reply.text))
+        lent.voice.emit(*told, steps=(replied(asked, reply, shown=show),))
+        return reply
 
 
 class RecordedCalls(ToolCalls):
     """Tool calls through the run's dispatcher; a model's calls and their answers join the transcript."""
 
-    def __init__(self, context: UserExecutionContext, lent: Lent) -> None:
+    def __init__(self, context: UserExecutionContext, lent: Lent, branches: Branches) -> None:
         self._context = context
         self._lent = lent
+        self._branches = branches
 
     async def call(self, tool: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """See `ToolCalls.call`."""
-        return await (await self._dispatcher()).call(tool, *args, **kwargs)
+        return await (await self._dispatcher()).call_at(self._branches.step, tool, args, kwargs)
 
     async def answer(self, calls: Sequence[ToolCall]) -> tuple[ToolMessage, ...]:
         """See `ToolCalls.answer`."""
-        answers = await (await self._dispatcher()).answer(calls)
+        answers = await (await self._dispatcher()).answer_at(self._branches.step, calls)
         self._lent.transcript.extend(answers)
         return answers
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from netra_apex.core.ports import Runs
+from netra_apex.engine.orders import Runner
 from netra_apex.engine.recovery import Recovery
-from netra_apex.engine.runner import Runner
 from netra_apex.errors import StoreError
 
 WATCH_SECONDS = 0.5  # the contract says within a second

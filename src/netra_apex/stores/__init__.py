@@ -9,6 +9,8 @@ from netra_apex.stores.accounts import SQLiteAccounts
 from netra_apex.stores.conversations import SQLiteConversations
 from netra_apex.stores.database import Database, ExecutorLock, prepare
 from netra_apex.stores.runs import SQLiteRuns
+from netra_apex.stores.sealing import Seal
+from netra_apex.stores.steps import SQLiteJournals, StepRows
 
 __all__ = ["Stores", "open_stores"]
 
@@ -21,13 +23,17 @@ class Stores:
     accounts: SQLiteAccounts
     conversations: SQLiteConversations
     runs: SQLiteRuns
+    journals: SQLiteJournals
 
 
 @contextlib.asynccontextmanager
-async def open_stores(settings: Settings, *, executing: bool = False) -> AsyncGenerator[Stores]:
+async def open_stores(
+    settings: Settings, *, executing: bool = False, secret: str | None = None
+) -> AsyncGenerator[Stores]:
     """Opens the database that the settings name, brings its schema up to date, and closes it in the end.
 
-    `executing` takes the lock of the one process that executes runs; a command beside a server does without.
+    `executing` takes the lock of the one process that executes runs; a command beside a server does without. The
+    journal is sealed with `secret`; without it nothing of it can be read or written.
 
     Raises:
         HomeInUse: another process executes runs on it.
@@ -40,7 +46,8 @@ async def open_stores(settings: Settings, *, executing: bool = False) -> AsyncGe
             stack.callback(ExecutorLock(path).release)
         database = Database(path)
         try:
-            runs = SQLiteRuns(database, settings.history_messages)
-            yield Stores(database, SQLiteAccounts(database), SQLiteConversations(database), runs)
+            rows = StepRows(None if secret is None else Seal(secret))
+            runs, journals = SQLiteRuns(database, settings.history_messages, rows), SQLiteJournals(database, rows)
+            yield Stores(database, SQLiteAccounts(database), SQLiteConversations(database), runs, journals)
         finally:
             await database.close()

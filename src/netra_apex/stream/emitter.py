@@ -24,7 +24,8 @@ from netra_apex.core.events import (
     encode,
     is_terminal,
 )
-from netra_apex.core.ids import new_id
+from netra_apex.core.ids import derived_id
+from netra_apex.core.journal import Step
 from netra_apex.core.messages import AssistantMessage, ModelMessage, ToolMessage
 from netra_apex.core.ports import Runs
 from netra_apex.core.redaction import RedactingStream, Redactor
@@ -34,6 +35,7 @@ from netra_apex.stream.feed import Hub, LiveText, RunFeed
 from netra_apex.stream.meter import Meter
 
 MAX_ANSWER = 4 * 1024 * 1024  # characters of one answer, thinking included: what a broken model may cost in memory
+ATTEMPTS_APART = 100  # between the attempts of one process and those of the one that takes its run up
 EARLY = 0.2  # by this share of the pace a text may be shown early, where waiting would cost a timer
 
 log = structlog.get_logger()
@@ -72,8 +74,8 @@ class UserWebSocketEmitter:
         """The part of the stream that one agent of the run tells."""
         return AgentVoice(self, agent, depth, parent_agent, parent_call_id)
 
-    def emit_stamped(self, events: tuple[DurableEvent, ...]) -> Awaitable[None]:
-        """Stores and then tells events that carry their agent; see `core.ports.Emitter.emit`.
+    def emit_stamped(self, events: tuple[DurableEvent, ...], steps: Sequence[Step] = ()) -> Awaitable[None]:
+        """Stores and then tells events that carry their agent, with steps; see `core.ports.Emitter.emit`.
 
         Raises:
             ScopeClosed: the run has ended.
@@ -84,6 +86,8 @@ class UserWebSocketEmitter:
             raise ScopeClosed("emitter", self.context.run_id)
         if self._unstored is not None:
             raise self._unstored
+        if not events and not steps:
+            return _NOTHING
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         stamped: list[tuple[DurableEvent, str]] = []
         for seq, event in enumerate(events, self.stream.last_seq + 1):
@@ -97,9 +101,10 @@ class UserWebSocketEmitter:
             )
             stamped.append((whole, encode(whole)))
         # Last, so that an event that cannot be redacted or encoded takes no number.
-        self.stream.admit_all(events)
-        self._closed = is_terminal(stamped[-1][0])
-        stored = asyncio.ensure_future(self._runs.append(self.context, stamped))
+        if events:
+            self.stream.admit_all(events)
+        self._closed = bool(stamped) and is_terminal(stamped[-1][0])
+        stored = asyncio.ensure_future(self._runs.append(self.context, stamped, steps, epoch=self.stream.epoch))
         stored.add_done_callback(lambda done: self._tell(done, stamped))
         return _Stored(stored, self._runs.hurry)
 
@@ -108,16 +113,17 @@ class UserWebSocketEmitter:
         """Seconds between two showings of a text that grows."""
         return self._hub.pace
 
-    def text(self, kind: EventKind, voice: "AgentVoice") -> LiveText:
+    def text(self, kind: EventKind, voice: "AgentVoice", message_id: str, *, anew: bool) -> LiveText:
         """A text that is about to be written, shown after everything that was told before it."""
         live = LiveText(
             kind=kind,
             run_id=self.context.run_id,
-            message_id=new_id("msg"),
+            message_id=message_id,
             agent=voice.agent,
             depth=voice.depth,
             parent_call_id=voice.parent_call_id,
             after_seq=self.stream.last_seq,
+            anew=anew,
         )
         self.feed.texts[live.message_id] = live
         return live
@@ -144,6 +150,8 @@ class UserWebSocketEmitter:
             return
         if (error := stored.exception()) is not None:
             self._unstored = error
+            return
+        if not events:
             return
         ended = False
         for event, _ in events:
@@ -172,6 +180,17 @@ class _Stored:
         return asyncio.shield(self._done).__await__()
 
 
+class _Nothing:
+    """What `emit` answers where there is nothing to store."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+_NOTHING = _Nothing()
+
+
 class AgentVoice:
     """What one agent of a run tells: `core.ports.Emitter`, with the agent's name, depth and parent on each event."""
 
@@ -194,13 +213,13 @@ class AgentVoice:
             "parent_call_id": _or_unset(parent_call_id),
         }
 
-    def emit(self, *events: DurableEvent) -> Awaitable[None]:
+    def emit(self, *events: DurableEvent, steps: Sequence[Step] = ()) -> Awaitable[None]:
         """See `core.ports.Emitter.emit`."""
-        return self.emitter.emit_stamped(tuple(replace(event, **self._header) for event in events))
+        return self.emitter.emit_stamped(tuple(replace(event, **self._header) for event in events), steps)
 
-    def writer(self, *, show: bool) -> "TextWriter":
-        """Where a model's answer goes while it comes (`core.ports.Deltas`)."""
-        return TextWriter(self, show=show)
+    def writer(self, *, show: bool, key: str, anew: bool = False) -> "TextWriter":
+        """Where the model's answer of this step goes while it comes (`core.ports.Deltas`)."""
+        return TextWriter(self, show=show, key=key, anew=anew)
 
 
 class TextWriter:
@@ -210,16 +229,19 @@ class TextWriter:
     each showing costs a redaction, a frame and a system call for every reader.
     """
 
-    def __init__(self, voice: AgentVoice, *, show: bool) -> None:
+    def __init__(self, voice: AgentVoice, *, show: bool, key: str, anew: bool) -> None:
         self._voice = voice
         self._show = show
+        self._key = key
+        self._anew = anew
         self._texts: dict[EventKind, tuple[LiveText, RedactingStream]] = {}
         self._kind: EventKind = "message"
         self._pieces: list[str] = []
         self._show_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._length = 0
-        self.attempt = 1
+        # A step that is done again after a crash writes its text anew, under the same id.
+        self.attempt = 1 + ATTEMPTS_APART * (voice.emitter.stream.epoch - 1) if anew else 1
 
     @property
     def pace(self) -> float:
@@ -269,8 +291,10 @@ class TextWriter:
                     asyncio.get_running_loop().call_soon(_end, live)
                 else:
                     _end(live)
-        message = self._texts.get("message")
-        return message[0].message_id if message else new_id("msg")
+        return self._message_id("message")
+
+    def _message_id(self, kind: EventKind) -> str:
+        return derived_id("msg", self._voice.emitter.context.run_id, self._key, kind)
 
     def _write(self, kind: EventKind, piece: str) -> None:
         if kind != self._kind:
@@ -300,7 +324,7 @@ class TextWriter:
         self._pieces.clear()
         if self._kind not in self._texts:
             emitter = self._voice.emitter
-            live = emitter.text(self._kind, self._voice)
+            live = emitter.text(self._kind, self._voice, self._message_id(self._kind), anew=self._anew)
             live.attempt = self.attempt
             self._texts[self._kind] = (live, RedactingStream(emitter.redactor))
         live, redacting = self._texts[self._kind]

@@ -22,6 +22,7 @@ class LiveText:
 
     `after_seq` is the last durable event that was told before it began: who has not been told that one yet is not
     shown this either. `done` texts have their `message_completed` in the log, and keep their number of attempts.
+    `anew`: readers may have been shown some of it by a process that had the run before.
     """
 
     kind: EventKind
@@ -35,6 +36,7 @@ class LiveText:
     pieces: list[str] = field(default_factory=list[str])
     length: int = 0
     done: bool = False
+    anew: bool = False
 
 
 class RunFeed:

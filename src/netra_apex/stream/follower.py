@@ -83,6 +83,8 @@ class Follower:
                 if not live.length:
                     continue
                 shown = self._shown[live.message_id] = _Shown(live)
+                if live.anew:
+                    self._reset(shown, told)
             elif shown.attempt != live.attempt:
                 self._reset(shown, told)
             if shown.length < live.length:

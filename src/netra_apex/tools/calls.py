@@ -49,13 +49,23 @@ class Failed:
 
 @dataclass(kw_only=True, slots=True)
 class Call:
-    """One call on its way. `read` makes the function's keyword arguments, or raises; `outcome` is None while open."""
+    """One call on its way. `read` makes the function's keyword arguments, or raises; `outcome` is None while open.
+
+    `key` is where in the run it stands; `attempt` counts its beginnings, over crashes too. `by_code` calls give their
+    value to an agent's code, the others a text to a model. `given_up` was cancelled by the agent itself; of
+    a `lost` one nobody saw how it ended.
+    """
 
     name: str
     arguments: Any
     tool: Tool | None = None
     read: Callable[[], dict[str, Any]] = dict
     outcome: Done | Failed | None = None
+    key: str = ""
+    attempt: int = 1
+    given_up: bool = False
+    lost: bool = False
+    by_code: bool = False
     call_id: str = field(default_factory=lambda: new_id("call"))
     started: float = field(default_factory=time.perf_counter)
 
@@ -90,8 +100,3 @@ def parse(text: str) -> tuple[Any, Failed | None]:
         kind = type(parsed).__name__
         return text, Failed("invalid_arguments", f"the arguments must be a JSON object, not a {kind}")
     return cast("Mapping[str, Any]", parsed), None
-
-
-def clean(text: str) -> str:
-    """Without halves of surrogate pairs, which cannot be sent."""
-    return text.encode("utf-8", "replace").decode()

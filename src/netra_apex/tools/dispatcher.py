@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import inspect
+import itertools
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -12,14 +14,16 @@ import structlog
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import ToolCompleted, ToolExecuting
-from netra_apex.core.messages import ToolCall, ToolMessage, ToolSpec
+from netra_apex.core.journal import Journal, Step, StepKind
+from netra_apex.core.messages import ToolCall, ToolMessage, ToolSpec, clean
 from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Emitter
 from netra_apex.core.scope import RunScope, ToolCalls
 from netra_apex.errors import CallFailed, NetraError, ScopeClosed, ToolDefinitionError, sentence
 from netra_apex.tools.attempts import OutOfTime, Raised, Returned
-from netra_apex.tools.calls import CODES, SHOWN_NAME, Call, Done, Failed, clean, completed, for_model, parse
+from netra_apex.tools.calls import CODES, SHOWN_NAME, Call, Done, Failed, completed, for_model, parse
 from netra_apex.tools.host import ToolHost
+from netra_apex.tools.ledger import Ledger, Place, digest, ended, lost, started
 from netra_apex.tools.results import cut, tell, tellable
 from netra_apex.tools.tool import Tool
 from netra_apex.tools.underway import Underway
@@ -27,12 +31,27 @@ from netra_apex.tools.underway import Underway
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the engine does for a dispatcher.
+
+    `scope_for` makes the scope that a tool receives from the call's own context and its key in the journal.
+    `before_call` is awaited before anything is told of a call: the engine's chance to tell a thought first (G4).
+    `replay` is given the steps inside a call that had finished before the run was taken up; `went_on` is told of each
+    call that ended in this process.
+    """
+
+    scope_for: Callable[[UserExecutionContext, str], RunScope]
+    before_call: Callable[[], Awaitable[None] | None]
+    replay: Callable[[Sequence[Step]], None] = lambda _: None
+    went_on: Callable[[], None] = lambda: None
+
+
 class ToolDispatcher(ToolCalls):
     """The only way to a tool in a run: permission, then events, validation, time-out and the function.
 
     Why one per run: it is bound to one user's context and one run's emitter, so that no call can act for, or be told
-    to, anybody else. `scope_for` makes the scope that a tool receives from the call's own context. `before_call` is
-    awaited before anything is told of a call: the engine's chance to tell a thought first (G4).
+    to, anybody else. What a call did before its run was taken up is in the `journal`, and is not done again (G7).
 
     Every `tool_executing` gets its `tool_completed`, on every path (G3). A function runs once its `tool_executing` is
     stored. Ids on the wire are made here: the model's own are neither unique nor ours.
@@ -48,14 +67,15 @@ class ToolDispatcher(ToolCalls):
         tools: Sequence[Tool],
         *,
         host: ToolHost,
-        scope_for: Callable[[UserExecutionContext], RunScope],
-        before_call: Callable[[], Awaitable[None] | None],
+        journal: Journal,
+        hooks: "Hooks",
     ) -> None:
         self._context = context
         self._emitter = emitter
         self._host = host
-        self._scope_for = scope_for
-        self._before_call = before_call
+        self._ledger = Ledger(journal)
+        self._keys = itertools.count(1)
+        self._hooks = hooks
         self._closed = False
         self.underway = Underway()
         self._tools: dict[str, Tool] = {}
@@ -84,8 +104,14 @@ class ToolDispatcher(ToolCalls):
             CancelledError: the run was cancelled; each open call has been told as `cancelled`.
             NetraError: the run's events cannot be told any more.
         """
+        return await self.answer_at(self._anywhere, calls)
+
+    async def answer_at(self, place: Place, calls: Sequence[ToolCall]) -> tuple[ToolMessage, ...]:
+        """As `answer`; `place` says where in the run's journal each call stands."""
         self._check_open()
         prepared = [self._from_model(call) for call in calls]
+        for call in prepared:
+            call.key = place("call", call.name, digest(call))
         await self._carry_out(prepared)
         return tuple(
             ToolMessage(call_id=asked.id, content=for_model(call)) for asked, call in zip(calls, prepared, strict=True)
@@ -93,8 +119,15 @@ class ToolDispatcher(ToolCalls):
 
     async def call(self, tool: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls a tool for an agent's code, and returns what its function returned."""
+        return await self.call_at(self._anywhere, tool, args, kwargs)
+
+    async def call_at(
+        self, place: Place, tool: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """As `call`; `place` says where in the run's journal it stands."""
         self._check_open()
         call = self._from_code(tool, args, kwargs)
+        call.key = place("call", call.name, digest(call))
         await self._carry_out([call])
         outcome = call.outcome
         if isinstance(outcome, Failed):
@@ -105,6 +138,10 @@ class ToolDispatcher(ToolCalls):
     def close(self) -> None:
         """Ends its use: from now on every method raises `ScopeClosed`."""
         self._closed = True
+
+    def _anywhere(self, kind: StepKind, name: str, digest: str) -> str:
+        """For calls that come from no scope."""
+        return f"{kind}.{next(self._keys)}"
 
     def _check_open(self) -> None:
         if self._closed:
@@ -145,14 +182,15 @@ class ToolDispatcher(ToolCalls):
     def _from_code(self, tool: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         if not isinstance(tool, Tool):
             refusal = Failed("unknown_tool", f"{_name(tool)} is not a tool; decorate it with @tool")
-            return Call(name=_name(tool), arguments={}, outcome=refusal)
+            return Call(name=_name(tool), arguments={}, outcome=refusal, by_code=True)
         called = cast("Tool", tool)
         try:
             values = called.signature.bind(args, kwargs)
         except CallFailed as error:
             refusal = self._denial(called) or Failed(error.code, error.message)
-            return Call(name=called.name, arguments=tellable(kwargs), tool=called, outcome=refusal)
+            return Call(name=called.name, arguments=tellable(kwargs), tool=called, outcome=refusal, by_code=True)
         return Call(
+            by_code=True,
             name=called.name,
             arguments=tellable(values),
             tool=called,
@@ -173,16 +211,12 @@ class ToolDispatcher(ToolCalls):
         """Tells the calls, runs those that are not refused, and tells their ends."""
         if not calls:
             return
-        thought = self._before_call()
+        thought = self._hooks.before_call()
         if thought is not None:
             await thought
-        events: list[ToolExecuting | ToolCompleted] = []
-        for call in calls:
-            events.append(ToolExecuting(call_id=call.call_id, tool=call.name, arguments=call.arguments))
-            if call.outcome is not None:
-                events.append(completed(call, call.outcome))
-        stored = self._emitter.emit(*events)
-        open_calls = [call for call in calls if call.outcome is None]
+        stored = self._tell_begun(calls)
+        # One that the agent gave up before it was taken up is given up again, by whoever did so then.
+        open_calls = [call for call in calls if call.outcome is None or call.given_up]
         try:
             with self.underway:
                 # On disk before the function runs: after a crash nobody may find an effect without its call (G1).
@@ -193,7 +227,42 @@ class ToolDispatcher(ToolCalls):
             self._tell_given_up(open_calls)
             raise
 
+    def _tell_begun(self, calls: Sequence[Call]) -> Awaitable[None]:
+        """Tells the calls that begin, with the ends of those that are refused; nothing that was told before a crash.
+
+        Raises:
+            RunFailed: the outcome of one that was begun before is unknown, or the agent is not doing what it did.
+        """
+        events: list[ToolExecuting | ToolCompleted] = []
+        steps: list[Step] = []
+        unknown: list[Call] = []
+        for call in calls:
+            came = self._ledger.recall(call)
+            if came == "done":
+                self._hooks.replay(self._ledger.inside(call))
+                continue
+            if came == "new":
+                events.append(ToolExecuting(call_id=call.call_id, tool=call.name, arguments=call.arguments))
+            if call.outcome is None:
+                steps.append(started(call))
+                continue
+            events.append(completed(call, call.outcome))
+            steps.append(lost(call) if call.lost else ended(call, call.outcome))
+            if call.lost:
+                unknown.append(call)
+        if unknown:
+            # What would have begun beside it has not: the run ends here.
+            kept = {call.call_id for call in unknown}
+            closed = [event for event in events if isinstance(event, ToolCompleted) and event.call_id in kept]
+            self._emitter.emit(*closed, steps=[step for step in steps if step.call_id in kept])
+            raise self._ledger.give_up(unknown[0])
+        if not events and not steps:
+            return _nothing()
+        return self._emitter.emit(*events, steps=steps)
+
     async def _run_all(self, calls: Sequence[Call]) -> None:
+        if not calls:
+            return
         if len(calls) == 1:
             await self._run(calls[0])
             return
@@ -206,20 +275,23 @@ class ToolDispatcher(ToolCalls):
             raise failed.exceptions[0] from failed
 
     async def _run(self, call: Call) -> None:
+        if call.given_up:
+            await asyncio.get_running_loop().create_future()
         assert call.tool is not None
         seconds = self._host.timeout_seconds if call.tool.timeout is None else call.tool.timeout
-        ended = await self._host.attempts.run(partial(self._work, call, call.tool), seconds)
-        outcome = self._judge(call, ended)
+        came = await self._host.attempts.run(partial(self._work, call, call.tool), seconds)
+        outcome = self._judge(call, came)
+        self._hooks.went_on()
         # Before it is told: a call whose end could not be told must not be told a second end.
         call.outcome = outcome
-        # Not awaited: it has its place in the stream, and a failure to store it is raised by the next `emit`.
-        self._emitter.emit(completed(call, outcome))
+        # On disk before the agent knows of it: what it does next may rest on this, and must not be undone by a crash.
+        await self._emitter.emit(completed(call, outcome), steps=(ended(call, outcome),))
 
     async def _work(self, call: Call, tool: Tool) -> Done:
         """What an attempt does: all that runs an application's code is in here, validators and serialisers too."""
         arguments = call.read()
         if tool.signature.scope is not None:
-            arguments[tool.signature.scope] = self._scope_for(self._context.for_call(call.call_id))
+            arguments[tool.signature.scope] = self._hooks.scope_for(self._context.for_call(call.call_id), call.key)
         if tool.is_async:
             value = await tool.function(**arguments)
         else:
@@ -255,11 +327,19 @@ class ToolDispatcher(ToolCalls):
     def _tell_given_up(self, calls: Sequence[Call]) -> None:
         given_up = [call for call in calls if call.outcome is None]
         for call in given_up:
+            call.given_up = True
             call.outcome = Failed("cancelled", f"{call.name} was cancelled")
         # Where the emitter is what failed, that failure is on its way to the engine already.
         with contextlib.suppress(NetraError):
             if given_up:
-                self._emitter.emit(*[completed(call, call.outcome) for call in given_up if call.outcome])
+                self._emitter.emit(
+                    *[completed(call, call.outcome) for call in given_up if call.outcome],
+                    steps=[ended(call, call.outcome) for call in given_up if call.outcome],
+                )
+
+
+async def _nothing() -> None:
+    """What is awaited where nothing is to be stored."""
 
 
 def _name(function: Callable[..., Any]) -> str:

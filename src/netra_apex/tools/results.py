@@ -2,8 +2,8 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import msgspec
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -17,10 +17,11 @@ _NOT_JSON = (PydanticSerializationError, ValueError, TypeError, OverflowError, R
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A result as JSON for the event, and as text for the model."""
+    """A result as JSON for the event, and as text for the model; `whole` is the JSON of all of it."""
 
     value: Any
     text: str
+    whole: Any = field(default=None, compare=False)
 
 
 def tell(value: Any, limit: int, redactor: Redactor) -> Told:
@@ -33,7 +34,7 @@ def tell(value: Any, limit: int, redactor: Redactor) -> Told:
     """
     if isinstance(value, str):
         text = cut(value, limit, redactor)
-        return Told(text, text)
+        return Told(text, text, value if value.isascii() else value.encode("utf-8", "replace").decode())
     if inspect.isgenerator(value):
         raise CallFailed("error", "the tool returned a generator, which is no JSON; return a list")
     try:
@@ -43,10 +44,10 @@ def tell(value: Any, limit: int, redactor: Redactor) -> Told:
         reason = f"the tool returned a {type(value).__name__} that is no JSON: {error}"
         raise CallFailed("error", cut(reason, limit, redactor)) from error
     if len(encoded) <= limit:
-        return Told(plain, encoded.decode())
+        return Told(plain, encoded.decode(), plain)
     # As text its keys say nothing any more, so what they mark as secret goes first.
     text = cut(_ENCODER.encode(redactor.value(plain)).decode(), limit, redactor)
-    return Told(text, text)
+    return Told(text, text, plain)
 
 
 def cut(text: str, limit: int, redactor: Redactor) -> str:
@@ -67,11 +68,22 @@ def cut(text: str, limit: int, redactor: Redactor) -> str:
 def tellable(arguments: Mapping[str, Any]) -> Any:
     """Arguments that code has passed, as JSON for the event; what is no JSON is told by its type."""
     try:
-        plain = to_jsonable_python(arguments, inf_nan_mode="null", fallback=_from_struct)
+        plain = to_jsonable_python(_in_order(arguments), inf_nan_mode="null", fallback=_from_struct)
         _ENCODER.encode(plain)
     except _NOT_JSON:
         return {name: f"<{type(value).__name__}>" for name, value in arguments.items()}
     return plain
+
+
+def _in_order(value: Any) -> Any:
+    """Sets as lists in one order, which is the same in every process: what is told of a call is what it is known by."""
+    if isinstance(value, Mapping):
+        return {key: _in_order(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if type(value) in (list, tuple):
+        return [_in_order(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_in_order(item) for item in cast("set[Any]", value)), key=repr)
+    return value
 
 
 def _from_struct(value: Any) -> Any:

@@ -118,6 +118,19 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     return Signature(scope, msgspec.json.encode(schema), validator, signature.replace(parameters=shown))
 
 
+def returned_type(function: Callable[..., Any]) -> Any:
+    """What a tool's function says that it returns; `Any` where it says nothing that can be read."""
+    written = inspect.signature(function).return_annotation
+    if written is inspect.Signature.empty:
+        return Any
+    holder = types.SimpleNamespace(__annotations__={"return": written})
+    try:
+        globals_ = getattr(inspect.unwrap(function), "__globals__", {})
+        return typing.get_type_hints(holder, globals_, include_extras=True)["return"]
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return Any
+
+
 def _hints(name: str, function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:
     written = {key: value.annotation for key, value in signature.parameters.items()}
     globals_ = getattr(inspect.unwrap(function), "__globals__", {})

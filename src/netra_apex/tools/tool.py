@@ -28,7 +28,7 @@ class Tool(Generic[P, R]):
 
     Calling it calls the plain function, so that a test needs nothing but the function's arguments. `requires` is the
     permission that its user needs (None: nobody needs one), `timeout` the seconds that a call may take (None:
-    `NETRA_TOOL_TIMEOUT_SECONDS`).
+    `NETRA_TOOL_TIMEOUT_SECONDS`). An `idempotent` one may be called again where a crash left its outcome unknown.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Tool(Generic[P, R]):
     is_async: bool
     requires: str | None = None
     timeout: float | None = None
+    idempotent: bool = False
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The function itself, without permission, validation, time-out or events."""
@@ -57,15 +58,24 @@ class Tool(Generic[P, R]):
 @overload
 def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @overload
-def tool(*, requires: str | None = None, timeout: float | None = None) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(
-    function: Callable[P, R] | None = None, /, *, requires: str | None = None, timeout: float | None = None
+    *, requires: str | None = None, timeout: float | None = None, idempotent: bool = False
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    requires: str | None = None,
+    timeout: float | None = None,
+    idempotent: bool = False,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Makes a tool of a function: its docstring is the description, its typed parameters are the JSON Schema.
 
     The function may be async or not; one that is not runs in a thread. A parameter annotated `RunScope` receives the
     call's own scope and is not shown to the model. `Annotated[str, Field(description="…")]` describes a parameter.
-    `timeout` is in seconds. A default must be a value that cannot change, as all users' calls share it.
+    `timeout` is in seconds. `idempotent` says that calling it again with the same `scope.context.idempotency_key` does
+    what calling it once does: after a crash such a call is repeated, any other ends its run as `tool_outcome_unknown`.
+    A default must be a value that cannot change, as all users' calls share it.
 
     Raises:
         ToolDefinitionError: the function cannot be offered to a model, and why.
@@ -81,6 +91,7 @@ def tool(
             is_async=inspect.iscoroutinefunction(function),
             requires=requires,
             timeout=timeout,
+            idempotent=idempotent,
         )
 
     return define if function is None else define(function)

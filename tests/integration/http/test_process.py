@@ -157,7 +157,7 @@ def test_a_run_that_is_under_way_ends_before_the_server_does(tmp_path):
         assert served.ended()[0] == 0
 
 
-def test_a_run_that_takes_too_long_is_ended_as_interrupted(tmp_path):
+def test_a_run_that_takes_too_long_for_the_drain_is_left_to_the_next_start(tmp_path):
     add_users(tmp_path, ada=())
     with Process(tmp_path, drain_seconds=0.3) as served:
         served.lines()
@@ -175,7 +175,8 @@ def test_a_run_that_takes_too_long_is_ended_as_interrupted(tmp_path):
             return await stores.runs.events("ada", run_id, 0)
 
     events = [json.loads(body) for _, body in asyncio.run(stored())]
-    assert (events[-1]["type"], events[-1]["code"]) == ("agent_failed", "interrupted")
+    assert "agent_started" in [event["type"] for event in events]
+    assert not {event["type"] for event in events} & {"agent_completed", "agent_failed", "agent_cancelled"}
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):

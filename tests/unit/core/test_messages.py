@@ -15,6 +15,7 @@ from netra_apex.core.messages import (
     Usage,
     UserMessage,
     answered,
+    clean,
 )
 
 
@@ -73,3 +74,26 @@ def test_no_history_has_a_call_that_nothing_answers(said: list[ModelMessage]) ->
         m for m in said if not isinstance(m, AssistantMessage)
     ]
     assert answered(kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("", ""),
+        ("plain\0", "plain\0"),
+        ("é😀\n", "é😀\n"),
+        ("half \ud800 é", "half ? é"),
+        ("\udfff", "?"),
+        # Two halves in a row are no character: text that Python decoded has each character whole.
+        ("\ud83d\ude00", "??"),
+    ],
+)
+def test_halves_of_surrogate_pairs_become_question_marks_and_nothing_else_changes(text: str, left: str) -> None:
+    assert clean(text) == left
+
+
+@given(st.text(st.characters()), st.text(st.characters(categories=["Cs"])))
+def test_any_text_can_be_sent_once_it_is_clean(text: str, halves: str) -> None:
+    cleaned = clean(text + halves + text)
+    assert cleaned.encode().decode() == cleaned == clean(cleaned)
+    assert len(cleaned) == len(text + halves + text)

@@ -274,10 +274,11 @@ def test_a_message_that_was_being_accepted_when_the_drain_began_is_not_begun(tmp
             accepted = [first, *[await each for each in late]]
             assert model.asked == 1
         async with running(tmp_path, model) as again:
+            await until(lambda: model.asked == 4)
+            model.answer.set()
             for owner, one in zip(("ada", "ada", "bob"), accepted, strict=True):
-                told = await again.reader.read(owner, one.run_id, 0)
-                assert '"agent_failed"' in told[0][-1]
-                assert '"interrupted"' in told[0][-1]
+                told = [body async for _, body in again.reader.follow(owner, one.run_id, 0)]
+                assert '"agent_completed"' in told[-1]
 
     run(main())
 

@@ -28,7 +28,7 @@ from netra_apex.core.messages import NO_USAGE, AssistantMessage, ModelMessage, T
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import Busy, IdempotencyConflict, NotFound, StoreError
 from netra_apex.stores import Stores
-from netra_apex.stores.runs import title_of
+from netra_apex.stores.accepting import title_of
 
 STARTED = AgentStarted(task="hi")
 THOUGHT = AgentThinking(text="hm", step=1)

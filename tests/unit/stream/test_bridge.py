@@ -140,7 +140,7 @@ def test_a_stalled_socket_holds_nothing_and_gets_the_text_in_one_piece_afterward
             await bridge.follow(emitter.context.run_id, 0)
             await socket.until(2)
             socket.open.clear()
-            writer = emitter.voice("helper").writer(show=True)
+            writer = emitter.voice("helper").writer(show=True, key="1")
             writer.text("first ")
             await turns()
             assert socket.waiting == 1  # it is stuck in one frame, and takes no other
@@ -274,7 +274,7 @@ def test_asked_again_from_an_earlier_cursor_it_begins_again_there() -> None:
         telling = Telling()
         emitter = telling.emitter()
         await tell(emitter, STARTED, THOUGHT, THOUGHT)
-        writer = emitter.voice("helper").writer(show=True)
+        writer = emitter.voice("helper").writer(show=True, key="1")
         writer.text("hello ")
         async with bridged(telling) as (bridge, socket):
             await bridge.follow(emitter.context.run_id, 2)

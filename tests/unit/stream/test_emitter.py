@@ -247,7 +247,7 @@ def test_half_a_surrogate_pair_neither_breaks_the_stream_nor_a_reader(text: str)
         await voice.emit(STARTED)
         await voice.emit(AgentThinking(text=text, step=1))
         follower = await telling.reader.follower("ada", emitter.context.run_id, 0)
-        writer = voice.writer(show=True)
+        writer = voice.writer(show=True, key="1")
         writer.text(text)
         await telling.reader.advance("ada", follower)
         await voice.emit(MessageCompleted(message_id=writer.finish(), content=text))
@@ -341,7 +341,7 @@ def test_a_secret_that_comes_in_pieces_is_never_shown() -> None:
         telling = Telling(secrets=[SECRET])
         emitter = telling.emitter()
         await emitter.voice("helper").emit(STARTED, THOUGHT)
-        writer = emitter.voice("helper").writer(show=True)
+        writer = emitter.voice("helper").writer(show=True, key="1")
         follower = await telling.reader.follower("ada", emitter.context.run_id, 0)
         shown = ""
         for char in f"a {SECRET} and correct-horse-bat ":
@@ -366,7 +366,7 @@ def test_an_answer_that_is_not_shown_is_told_to_nobody() -> None:
         telling = Telling()
         emitter = telling.emitter()
         await emitter.voice("helper").emit(STARTED, THOUGHT)
-        writer = emitter.voice("helper").writer(show=False)
+        writer = emitter.voice("helper").writer(show=False, key="1")
         writer.text("secret")
         writer.thinking("hm")
         writer.reset()
@@ -446,7 +446,7 @@ def test_pieces_that_come_faster_than_a_screen_shows_them_are_shown_together() -
         emitter = telling.emitter()
         await emitter.voice("helper").emit(STARTED, THOUGHT)
         follower = await telling.reader.follower("ada", emitter.context.run_id, 2)
-        writer = emitter.voice("helper").writer(show=True)
+        writer = emitter.voice("helper").writer(show=True, key="1")
         for piece in "abcd":
             writer.text(piece)
         shown = [json.loads(body)["text"] for _, body in await telling.reader.advance("ada", follower)]

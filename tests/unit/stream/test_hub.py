@@ -113,7 +113,7 @@ def test_the_text_that_is_in_the_log_is_held_no_longer() -> None:
         emitter = telling.emitter()
         voice = emitter.voice("helper")
         await voice.emit(AgentStarted(task="t"), AgentThinking(text="x", step=1))
-        writer = voice.writer(show=True)
+        writer = voice.writer(show=True, key="1")
         writer.text("a long text " * 100)
         ident = writer.finish()
         from netra_apex.core.events import MessageCompleted

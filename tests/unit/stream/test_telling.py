@@ -118,7 +118,7 @@ class Run(RuleBasedStateMachine):
     @rule(pieces=st.lists(PIECES, min_size=1, max_size=4), thinking=st.booleans())
     def write(self, pieces: list[str], thinking: bool) -> None:
         if self.writer is None:
-            self.writer = self.voice.writer(show=True)
+            self.writer = self.voice.writer(show=True, key="1")
             self.raw = ""
         for piece in pieces:
             if thinking:

@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
+
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentStarted, AgentThinking, DurableEvent, ToolCompleted, ToolExecuting, encode
+from netra_apex.core.journal import Journal, Step
 from netra_apex.core.messages import ModelMessage, Reply, ToolCall
 from netra_apex.core.runs import RunStream
 from netra_apex.core.scope import RunScope, ToolCalls
-from netra_apex.tools import Tool, ToolDispatcher, ToolHost
+from netra_apex.tools import Hooks, Tool, ToolDispatcher, ToolHost
 
 R = TypeVar("R")
 LIMIT = 10.0
@@ -33,6 +36,12 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
+def at(*keys: str) -> Callable[[str, str, str], str]:
+    """Places in a run's journal: these, one after another."""
+    left = iter(keys)
+    return lambda *_: next(left)
+
+
 class Recorder:
     """An emitter that keeps what it is told. `stored` may be replaced by a future that the test resolves."""
 
@@ -40,12 +49,14 @@ class Recorder:
         self.stream = RunStream()
         self.events: list[DurableEvent] = []
         self.batches: list[tuple[DurableEvent, ...]] = []
+        self.steps: list[Step] = []
         self.hold: asyncio.Future[None] | None = None
         self.broken: Exception | None = None
 
-    def emit(self, *events: DurableEvent) -> Awaitable[None]:
+    def emit(self, *events: DurableEvent, steps: Sequence[Step] = ()) -> Awaitable[None]:
         if self.broken is not None:
             raise self.broken
+        self.steps += steps
         for event in events:
             self.stream.admit(event)
             encode(event)
@@ -114,6 +125,7 @@ class Bench:
     dispatcher: ToolDispatcher
     recorder: Recorder
     context: UserExecutionContext
+    tools: tuple[Tool, ...]
     contexts: list[UserExecutionContext] = field(default_factory=list)
 
     async def ask(self, *calls: tuple[str, str]) -> list[str]:
@@ -124,14 +136,20 @@ class Bench:
         return [answer.content for answer in answers]
 
 
-def bench(*tools: Tool, user: str = "ada", permissions: Sequence[str] = (), host: ToolHost | None = None) -> Bench:
+def bench(
+    *tools: Tool,
+    user: str = "ada",
+    permissions: Sequence[str] = (),
+    host: ToolHost | None = None,
+    journal: Journal | None = None,
+) -> Bench:
     """A started run with these tools."""
     recorder = Recorder()
     context = UserExecutionContext.new(user, permissions=permissions)
     recorder.stream.admit(AgentStarted(task="test"))
     contexts: list[UserExecutionContext] = []
 
-    def scope_for(call: UserExecutionContext) -> RunScope:
+    def scope_for(call: UserExecutionContext, _: str) -> RunScope:
         contexts.append(call)
         return CallScope(call)
 
@@ -140,9 +158,42 @@ def bench(*tools: Tool, user: str = "ada", permissions: Sequence[str] = (), host
             recorder.emit(AgentThinking(text="using a tool", step=1))
 
     made = ToolDispatcher(
-        context, recorder, tools, host=host or ToolHost(), scope_for=scope_for, before_call=think_first
+        context,
+        recorder,
+        tools,
+        host=host or ToolHost(),
+        journal=journal or Journal(),
+        hooks=Hooks(scope_for=scope_for, before_call=think_first),
     )
-    return Bench(made, recorder, context, contexts)
+    return Bench(made, recorder, context, tools, contexts)
+
+
+def kept(steps: Sequence[Step]) -> list[Step]:
+    """The journal as another process finds it."""
+    last = {step.key: step for step in steps}
+    return [msgspec.json.decode(msgspec.json.encode(step), type=Step) for step in last.values()]
+
+
+def taken_up(
+    before: Bench, steps: Sequence[Step], events: Sequence[DurableEvent], *, permissions: Sequence[str] = ()
+) -> Bench:
+    """The run, which had done and told this much when it was taken up."""
+    made = bench(*before.tools, journal=Journal(kept(steps)), permissions=permissions)
+    for event in events:
+        made.recorder.stream.admit(event)
+    return made
+
+
+def after(before: Bench, *, permissions: Sequence[str] = ()) -> Bench:
+    """The run, taken up after all that it had done."""
+    return taken_up(before, before.recorder.steps, before.recorder.events, permissions=permissions)
+
+
+def is_as_before(before: Bench, again: Bench) -> None:
+    """Nothing was told or written anew, and the agent has come to all that it had done."""
+    assert again.recorder.events == []
+    assert again.recorder.steps == []
+    assert again.recorder.stream.last_seq == before.recorder.stream.last_seq
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -263,13 +264,13 @@ def test_a_tool_receives_its_calls_own_scope() -> None:
 def test_the_thought_comes_before_the_first_call_also_from_an_async_teller() -> None:
     async def main() -> None:
         made = bench(echo)
-        think = made.dispatcher._before_call
+        think = made.dispatcher._hooks.before_call
 
         async def later() -> None:
             await asyncio.sleep(0)
             think()
 
-        made.dispatcher._before_call = later
+        made.dispatcher._hooks = replace(made.dispatcher._hooks, before_call=later)
         assert await made.ask(("echo", '{"text":"a"}'), ("nope", "{}")) != []
         kinds = [type(event).__name__ for event in made.recorder.events]
         assert kinds[0] == "AgentThinking"
@@ -306,7 +307,7 @@ def test_a_stream_that_cannot_be_told_any_more_ends_the_calls() -> None:
 
     async def main(count: int) -> None:
         made = bench(breaks)
-        made.dispatcher._scope_for = lambda context: _break(made, context)
+        made.dispatcher._hooks = replace(made.dispatcher._hooks, scope_for=lambda context, _: _break(made, context))
         with pytest.raises(StoreError, match="disk full"):
             await made.ask(*[("breaks", "{}")] * count)
         made.recorder.broken = StoreError("disk full")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from dataclasses import replace
 
 import pytest
 from tests.unit.tools.support import Bench, bench, run, until
@@ -228,7 +229,7 @@ def test_a_cancel_before_anything_is_told_tells_nothing() -> None:
         async def think() -> None:
             await asyncio.Event().wait()
 
-        made.dispatcher._before_call = think
+        made.dispatcher._hooks = replace(made.dispatcher._hooks, before_call=think)
         asking = asyncio.ensure_future(made.ask(("waits", "{}")))
         await asyncio.sleep(0)
         asking.cancel()

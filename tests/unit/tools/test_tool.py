@@ -100,5 +100,5 @@ def test_a_permission_of_a_wrong_form_is_refused() -> None:
 
 
 def test_options_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(TypeError, match="idempotent"):
-        tool(idempotent=True)(plain.function)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="retries"):
+        tool(retries=3)(plain.function)  # type: ignore[call-overload]

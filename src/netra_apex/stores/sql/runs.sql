@@ -33,8 +33,8 @@ where user_id = :user_id and thread_id = :thread_id;
 select coalesce(max(position), 0) + 1 from runs where user_id = :user_id and thread_id = :thread_id;
 
 -- name: add_run
-insert into runs (user_id, run_id, thread_id, position, message_id, agent, status, created_at)
-values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued', :now);
+insert into runs (user_id, run_id, thread_id, position, message_id, agent, status, created_at, posted, permissions)
+values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued', :now, :posted, :permissions);
 
 -- name: add_message
 insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
@@ -65,13 +65,13 @@ order by messages.position desc, messages.ordinal desc;
 
 -- name: stands
 select (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
-       ended_at
+       ended_at, epoch
 from runs where user_id = :user_id and run_id = :run_id;
 
 -- name: add_event
 insert into events (user_id, run_id, seq, body)
 select user_id, run_id, :seq, :body from runs
-where user_id = :user_id and run_id = :run_id and ended_at is null
+where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null
   and :seq = 1 + (select coalesce(max(seq), 0) from events
                   where events.user_id = runs.user_id and events.run_id = runs.run_id);
 
@@ -113,7 +113,17 @@ select run_id, cancel_by from runs where ended_at is null and cancel_by is not n
 select run_id, user_id, thread_id, message_id, agent, status,
        (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
        created_at, ended_at
-from runs where ended_at is null limit :limit;
+from runs where ended_at is null and run_id > :after order by run_id limit :limit;
+
+-- name: put_step
+insert into steps (user_id, run_id, step, kind, name, state, call_id, attempt, epoch, content,
+                   started_at, ended_at)
+select user_id, run_id, :step, :kind, :name, :state, :call_id, :attempt, epoch, :content,
+       :now, iif(:state = 'started', null, :now)
+from runs where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null
+on conflict (user_id, run_id, step) do update set
+  state = excluded.state, call_id = excluded.call_id, attempt = excluded.attempt, epoch = excluded.epoch,
+  content = excluded.content, ended_at = excluded.ended_at;
 
 -- name: all_runs
 select run_id, user_id, thread_id, message_id, agent, status,

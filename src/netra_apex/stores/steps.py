@@ -1,0 +1,106 @@
+"""The journals of runs, on SQLite: steps with sealed results, and taking runs up (port: `core.ports.Journals`)."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.journal import LedgerEntry, Step
+from netra_apex.core.runs import Claim
+from netra_apex.errors import StoreError
+from netra_apex.stores.database import Database
+from netra_apex.stores.rows import now_ms
+from netra_apex.stores.sealing import Seal
+from netra_apex.stores.statements import statements
+
+SQL = statements("journal")
+
+
+class StepRows:
+    """Makes rows of steps, and steps of rows. Without a seal it refuses to: only who executes runs has the secret."""
+
+    def __init__(self, seal: Seal | None) -> None:
+        self._seal = seal
+
+    def row(self, context: UserExecutionContext, step: Step) -> dict[str, Any]:
+        """The columns of a step of this context's run."""
+        # The digest too: a short secret could be guessed from it.
+        plain = msgspec.json.encode((step.digest, step.result))
+        return {
+            "step": step.key,
+            "kind": step.kind,
+            "name": step.name,
+            "state": step.state,
+            "call_id": step.call_id,
+            "attempt": step.attempt,
+            "content": self._sealing().close(plain, context.user_id, context.run_id, step.key),
+            "now": now_ms(),
+        }
+
+    def step(self, user_id: str, run_id: str, row: tuple[Any, ...]) -> Step:
+        """A step from its columns, in the order in which `runs.sql` selects them.
+
+        Raises:
+            StoreError: it was sealed with another secret.
+        """
+        key, kind, name, state, call_id, attempt, sealed = row
+        digest, result = msgspec.json.decode(self._sealing().open(sealed, user_id, run_id, key))
+        return Step(
+            key=key,
+            kind=kind,
+            name=name,
+            digest=digest,
+            state=state,
+            call_id=call_id,
+            attempt=attempt,
+            result=result,
+        )
+
+    def _sealing(self) -> Seal:
+        if self._seal is None:
+            raise StoreError("the journal is read and written by who executes runs, with the server's secret")
+        return self._seal
+
+
+class SQLiteJournals:
+    """See `core.ports.Journals`, which this is."""
+
+    def __init__(self, database: Database, rows: StepRows) -> None:
+        self._database = database
+        self._rows = rows
+
+    async def claim(self, user_id: str, run_id: str) -> Claim | None:
+        """Takes an unfinished run up: from now on nobody who had it before can store anything in it."""
+        values = {"user_id": user_id, "run_id": run_id}
+
+        def job(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
+            return connection.execute(SQL["claim"], values).fetchone()
+
+        row = await self._database.write(job)
+        if row is None:
+            return None
+        epoch, recoveries, posted, permissions, task = row
+        return Claim(
+            epoch=epoch,
+            recoveries=recoveries,
+            posted=bool(posted),
+            permissions=frozenset(msgspec.json.decode(permissions, type=list[str])),
+            task=task,
+        )
+
+    async def steps(self, user_id: str, run_id: str) -> tuple[Step, ...]:
+        """The run's journal, in the order of its keys.
+
+        Raises:
+            StoreError: it was sealed with another secret.
+        """
+        values = {"user_id": user_id, "run_id": run_id}
+        rows = await self._database.read(lambda connection: connection.execute(SQL["steps"], values).fetchall())
+        return tuple(self._rows.step(user_id, run_id, row) for row in rows)
+
+    async def ledger(self, user_id: str, run_id: str) -> tuple[LedgerEntry, ...]:
+        """The run's steps without their results, in the order in which they began."""
+        values = {"user_id": user_id, "run_id": run_id}
+        rows = await self._database.read(lambda connection: connection.execute(SQL["ledger"], values).fetchall())
+        return tuple(LedgerEntry(**dict(zip(LedgerEntry.__struct_fields__, row, strict=True))) for row in rows)

@@ -1,0 +1,79 @@
+"""Users who ask and watch, while the server under them is killed and started again."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator
+
+from netra_apex.client import Client, Connection, ServerUnreachable
+from netra_apex.core.events import DurableEvent, encode
+from tests.chaos.verdict import Event as Told
+from tests.support.server import PASSWORD, Server
+
+TASK = "set the house in order"
+PATIENCE = 120.0
+
+
+async def ask(connection: Connection, followed: dict[str, list[Told]]) -> str:
+    """A message and its run, watched to the end through every loss of the socket; the run's id."""
+    run = await connection.send(TASK)
+    told = followed[run.run_id] = []
+    async for frame in run:
+        if isinstance(frame, DurableEvent):
+            told.append(json.loads(encode(frame)))
+    assert not run.faults, run.faults
+    return run.run_id
+
+
+@contextlib.asynccontextmanager
+async def connected(server: Server, name: str) -> AsyncIterator[Connection]:
+    """A user's connection, which comes back by itself for as long as the server is away."""
+    async with Client(server.url) as client:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    await client.login(name, PASSWORD)
+                    break
+                except ServerUnreachable:
+                    await asyncio.sleep(0.1)
+        async with client.connect(patience=PATIENCE) as connection:
+            yield connection
+
+
+async def calm(server: Server, name: str) -> list[Told]:
+    """The log of a run that nobody disturbs."""
+    followed: dict[str, list[Told]] = {}
+    async with connected(server, name) as connection:
+        return followed[await ask(connection, followed)]
+
+
+async def storm(
+    server: Server, names: list[str], *, runs: int, kills: int, seed: int
+) -> tuple[dict[str, list[Told]], int]:
+    """At least so many runs under so many kills: what each user was told, and how many kills there were.
+
+    The users ask again, each as soon as he has his answer, until there were enough of both.
+    """
+    followed: dict[str, list[Told]] = {}
+    over = asyncio.Event()
+
+    async def user(name: str) -> None:
+        async with connected(server, name) as connection:
+            while len(followed) < runs or not over.is_set():
+                await ask(connection, followed)
+
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            group.create_task(user(name))
+        await _kill(server, random.Random(seed), kills)
+        over.set()
+    return followed, kills
+
+
+async def _kill(server: Server, chance: random.Random, kills: int) -> None:
+    """Kills the server at random moments, and starts it again."""
+    for _ in range(kills):
+        await asyncio.sleep(chance.uniform(0.2, 1.5))
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
