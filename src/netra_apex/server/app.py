@@ -15,6 +15,7 @@ from netra_apex.server import accounts, health, openapi, pages, problems, runs, 
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.limits import BodyLimit, SecurityHeaders
 from netra_apex.server.services import Services
+from netra_apex.server.turns import Turns
 from netra_apex.server.websocket import WebSocketDoor
 from netra_apex.settings import Settings
 
@@ -67,6 +68,7 @@ def create_app(registry: AgentRegistry, settings: Settings | None = None, *, mod
             allow_credentials=True,
         )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Turns)
     return app
 
 
