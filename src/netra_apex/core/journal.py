@@ -87,12 +87,14 @@ class Journal:
 
         Of tasks that an agent starts, which comes first to its first step may differ from time to time.
         """
+        found: list[int] = []
         for step in self._before.values():
             number, _, rest = step.key.removeprefix(f"{way}f").partition(".")
             first = step.key.startswith(f"{way}f") and rest == "1" and number.isdigit()
             if first and (step.kind, step.name, step.digest) == (kind, name, digest):
-                return int(number)
-        return None
+                found.append(int(number))
+        # Of some that began alike the one that began first.
+        return min(found, default=None)
 
     def take_inside(self, key: str) -> tuple[Step, ...]:
         """The steps inside a call that had finished: they are behind the agent too, as its function is not run.

@@ -36,7 +36,7 @@ _here: "contextvars.ContextVar[_Branch | None]" = contextvars.ContextVar("netra_
 
 
 class Branches:
-    """The keys of one scope's steps: `1`, `2`, … in the task that used it first, and `f1.1`, … in tasks of its own.
+    """The keys of one scope's steps: `1`, `2`, … in the task that it was lent to, and `f1.1`, … in tasks of its own.
 
     Why not one count: of two tasks side by side, which is first may differ from time to time. Each counts for itself.
     Tasks are told apart by the order in which they come to their first step; where that order differs when the run is
@@ -48,6 +48,14 @@ class Branches:
         self._root = _Branch(self, prefix)
         self._used = False
         self._of_task: WeakKeyDictionary[asyncio.Task[object], _Branch] = WeakKeyDictionary()
+
+    def adopt(self) -> None:
+        """The task that calls is the one that the scope is lent to."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._used = True
+        self._of_task[task] = self._root
+        _here.set(self._root)
 
     def step(self, kind: StepKind = "think", name: str = "", digest: str = "") -> str:
         """The key of this step, which begins now, in the task that calls."""

@@ -183,7 +183,7 @@ class UserExecutionEngine:
             host=self._parts.tools,
             journal=self._journal,
             hooks=Hooks(
-                scope_for=lambda context, key: EngineScope(context, lent, at=key),
+                scope_for=lambda context, key: _call_scope(context, lent, key),
                 before_call=lambda: lent.think_first("Using a tool."),
                 replay=lent.replay,
                 went_on=lent.went_on,
@@ -278,7 +278,14 @@ def closing(open_calls: Iterable[ToolExecuting], code: str, message: str) -> lis
     ]
 
 
+def _call_scope(context: UserExecutionContext, lent: Lent, key: str) -> EngineScope:
+    scope = EngineScope(context, lent, at=key)
+    scope.adopt()  # this is called in the call's own task
+    return scope
+
+
 async def _guarded(instance: BaseAgent, task: str, scope: EngineScope) -> Any:
+    scope.adopt()
     try:
         output = await instance.run(task, scope)
     except (SystemExit, KeyboardInterrupt) as error:

@@ -134,6 +134,10 @@ class EngineScope(RunScope):
         self._lent = lent
         self._branches = Branches(f"{at}/" if at else "", journal=lent.journal)
 
+    def adopt(self) -> None:
+        """The task that calls is the agent's, or the call's, own."""
+        self._branches.adopt()
+
     @property
     def context(self) -> UserExecutionContext:
         """Who this acts for."""

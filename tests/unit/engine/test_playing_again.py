@@ -141,6 +141,32 @@ class Pair(BaseAgent):
         return (await scope.model(number)).text
 
 
+class Rootless(Pair):
+    """Takes no step of its own before its two tasks take theirs."""
+
+    name = "rootless"
+
+    async def run(self, task: str, scope: RunScope) -> list[list[str]]:
+        pair = await asyncio.gather(*[self.one(name, scope, in_turn=True) for name in "ab"])
+        await world["is"].rest()
+        return pair
+
+
+class Alike(BaseAgent):
+    """Twelve tasks that begin alike and go on each in its own way."""
+
+    name = "alike"
+
+    async def run(self, task: str, scope: RunScope) -> list[str]:
+        done = await asyncio.gather(*[self.one(number, scope) for number in range(12)])
+        await world["is"].rest()
+        return done
+
+    async def one(self, number: int, scope: RunScope) -> str:
+        await scope.tools.call(act, "same")
+        return await scope.tools.call(act, f"own {number}")
+
+
 class Timed(Pair):
     """Each step in a `wait_for`, which makes a task of its own on Python 3.11."""
 
@@ -233,7 +259,7 @@ class Pricing(BaseAgent):
 
 @asynccontextmanager
 async def runtime(home: Path) -> AsyncIterator[Runtime]:
-    registry = AgentRegistry([Pair, Timed, Impatient, Cut, Odd, Pricing], default="pair")
+    registry = AgentRegistry([Pair, Rootless, Alike, Timed, Impatient, Cut, Odd, Pricing], default="pair")
     async with Runtime(registry, Settings(home=home, drain_seconds=0.01), model=Model()) as made:
         yield made
 
@@ -274,7 +300,7 @@ ORDERS: list[Order] = [PAIR, ("b1", "b2", "a1", "a2"), ("a1", "b1", "b2", "a2"),
 
 @pytest.mark.parametrize("second", ORDERS, ids="-".join)
 @pytest.mark.parametrize("first", ORDERS, ids="-".join)
-@pytest.mark.parametrize("agent", ["pair", "timed"])
+@pytest.mark.parametrize("agent", ["pair", "rootless", "timed"])
 def test_two_tasks_that_overtake_each_other_in_one_life_and_not_in_the_next_come_to_the_same(
     tmp_path: Path, agent: str, first: Order, second: Order
 ) -> None:
@@ -283,6 +309,13 @@ def test_two_tasks_that_overtake_each_other_in_one_life_and_not_in_the_next_come
     assert output(events) == [["did a1", "re a2"], ["did b1", "re b2"]]
     assert world["is"].did == [each for each in first if "1" in each]
     assert world["is"].asked == [each for each in first if "2" in each]
+
+
+def test_tasks_that_began_alike_each_get_what_was_theirs(tmp_path: Path) -> None:
+    world["is"] = World()
+    events = run(lived(tmp_path, "alike", "go", (), ()))
+    assert output(events) == [f"did own {number}" for number in range(12)]
+    assert len(world["is"].did) == 24
 
 
 @pytest.mark.parametrize("done", [1, 2, 3])
