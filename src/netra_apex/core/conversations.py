@@ -7,7 +7,7 @@ from typing import Generic, Literal, TypeVar
 from netra_apex.core.messages import ModelMessage
 from netra_apex.errors import Invalid
 
-IfBusy = Literal["enqueue", "reject"]
+IfBusy = Literal["enqueue", "reject", "interrupt"]
 T = TypeVar("T")
 MAX_CONTENT = 100_000  # code points of one message; a socket's frame is bounded in bytes before
 MAX_KEY = 200

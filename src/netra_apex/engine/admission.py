@@ -131,9 +131,18 @@ class Admission:
         if accepted.repeated:
             self._runner.leave(place)
         on_accepted(accepted)
-        if accepted.repeated or not self._runner.start(Order(context, agent, content, admitted.history)):
+        if accepted.repeated:
             return accepted
-        return replace(accepted, status=RunStatus.RUNNING)
+        started = self._runner.start(Order(context, agent, content, admitted.history))
+        if post.if_busy == "interrupt" and not started:
+            await self._interrupt(user_id, accepted)
+        return replace(accepted, status=RunStatus.RUNNING) if started else accepted
+
+    async def _interrupt(self, user_id: str, accepted: Accepted) -> None:
+        """Cancels what the thread was about to do before this run, which then has its turn."""
+        for run in await self._conversations.unfinished(user_id, accepted.thread_id):
+            if run.run_id < accepted.run_id:
+                await self.cancel(user_id, run.run_id, wait=False)
 
 
 def _check_thread(post: Post) -> None:

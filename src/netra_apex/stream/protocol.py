@@ -5,11 +5,11 @@ refused, since a misspelt option that is ignored is a surprise.
 """
 
 from enum import IntEnum
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
-from netra_apex.core.conversations import Post
+from netra_apex.core.conversations import IfBusy, Post
 from netra_apex.errors import Invalid, Refused, UnknownType
 
 PROTOCOL = "netra.v1"
@@ -50,7 +50,7 @@ class UserMessage(_Frame, frozen=True, kw_only=True, tag="user_message"):
     thread_id: str | None = None
     agent: str | None = None
     replace: str | None = None
-    if_busy: Literal["enqueue", "reject"] = "enqueue"
+    if_busy: IfBusy = "enqueue"
     idempotency_key: str | None = None
 
     @property

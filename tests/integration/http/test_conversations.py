@@ -95,6 +95,29 @@ def test_a_thread_tells_its_unfinished_runs_and_cancelling_ends_them(tmp_path):
         talk(served, scenario)
 
 
+def test_a_message_that_interrupts_ends_what_its_thread_was_doing_and_then_runs(tmp_path):
+    async def scenario(client):
+        await client.login()
+        thread_id = await client.thread()
+        other = await client.run(await client.thread(), agent="patient")
+        before = [await client.run(thread_id, agent="patient") for _ in range(2)]
+        answer = await client.post(f"/api/threads/{thread_id}/runs", {"content": "stop that", "if_busy": "interrupt"})
+        assert (answer.status, answer.json["status"]) == (202, "queued")
+        for run_id in before:
+            assert (await client.ended(run_id))["status"] == "cancelled"
+            events = (await client.get(f"/api/runs/{run_id}/events")).json["events"]
+            assert (events[-1]["type"], events[-1]["by"]) == ("agent_cancelled", "ada")
+        assert (await client.ended(answer.json["run_id"]))["status"] == "completed"
+        # Where nothing is under way there is nothing to interrupt, and another thread is another matter.
+        body = {"content": "and now", "if_busy": "interrupt"}
+        again = await client.post(f"/api/threads/{thread_id}/runs", body)
+        assert (await client.ended(again.json["run_id"]))["status"] == "completed"
+        assert (await client.get(f"/api/runs/{other}")).json["status"] == "running"
+
+    with serving(tmp_path) as served:
+        talk(served, scenario)
+
+
 def test_the_same_idempotency_key_gets_the_same_answer_and_other_content_a_conflict(tmp_path):
     async def scenario(client):
         await client.login()
