@@ -152,3 +152,14 @@ def test_a_reset_is_told_even_before_there_is_new_text() -> None:
     text.attempt, text.pieces, text.length = 2, [], 0
     assert [frame["type"] for frame in frames(follower.passing([text]))] == ["message_reset"]
     assert follower.passing([text]) == []
+
+
+def test_a_text_that_another_process_may_have_begun_is_reset_before_it_is_told() -> None:
+    text = live(text="again")
+    text.anew, text.attempt = True, 101
+    follower = Follower("run_a", 0, None)
+    assert frames(follower.passing([live()])) == [], "nothing of it has come yet"
+    reset, delta = frames(follower.passing([text]))
+    assert (reset["type"], reset["message_id"], reset["attempt"]) == ("message_reset", "msg_a", 101)
+    assert (delta["type"], delta["offset"], delta["text"], delta["attempt"]) == ("message_delta", 0, "again", 101)
+    assert follower.passing([text]) == []
