@@ -226,7 +226,8 @@ FORMS = (
         first="-",
         head=r"----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----",
         begun=rf"{_so_far(_units('----BEGIN '))}[A-Z0-9 ]{{0,49}}+-{{0,4}}+\Z",
-        tail=rf"(?:[{_PEM}]|-(?!----END ))*+(?:-----END [A-Z0-9 ]{{0,49}}+-----)?+",
-        tail_open=rf"(?:[{_PEM}]|-(?!{_END_BEGUN}))*+(?P<held>(?:-{_END_BEGUN}[A-Z0-9 ]{{0,49}}+-{{0,4}}+)?+)\Z",
+        # Atomic groups: Python 3.11.2, which is Debian's, matches too much with a possessive repeat of a look-ahead.
+        tail=rf"(?>(?:[{_PEM}]|-(?!----END ))*)(?>(?:-----END [A-Z0-9 ]{{0,49}}+-----)?)",
+        tail_open=rf"(?>(?:[{_PEM}]|-(?!{_END_BEGUN}))*)(?P<held>(?>(?:-{_END_BEGUN}[A-Z0-9 ]{{0,49}}+-{{0,4}}+)?))\Z",
     ),
 )
