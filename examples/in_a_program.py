@@ -5,7 +5,7 @@ import asyncio
 from netra_apex import AgentRegistry, ChatAgent, Runtime, UserExecutionContext, tool
 
 
-@tool
+@tool(idempotent=True)
 def word_count(text: str) -> int:
     """Count the words of a text."""
     return len(text.split())

@@ -22,7 +22,7 @@ ORDERS = (
 )
 
 
-@tool(requires="orders:read", timeout=10)
+@tool(requires="orders:read", timeout=10, idempotent=True)
 async def lookup(query: str, *, scope: RunScope) -> str:
     """Find an order by number or name."""
     words = [word for word in re.findall(r"\w+", query.lower()) if len(word) > 3]

@@ -11,7 +11,7 @@ from netra_apex import AgentRegistry, BaseAgent, CallFailed, RunScope, tool
 RATES = (("eur", 1.0), ("usd", 1.08), ("gbp", 0.85))
 
 
-@tool
+@tool(idempotent=True)
 def rate(currency: str) -> float:
     """How much of a currency one euro buys."""
     for name, value in RATES:

@@ -15,7 +15,7 @@ from netra_apex.errors import CallFailed
 from netra_apex.tools import tool
 
 
-@tool
+@tool(idempotent=True)
 async def search_handbook(
     query: Annotated[str, Field(description="What to look for, in the user's own words.")],
 ) -> str:
@@ -23,7 +23,7 @@ async def search_handbook(
     return handbook.search(query)
 
 
-@tool
+@tool(idempotent=True)
 async def current_time(
     timezone: Annotated[str, Field(description="An IANA name such as Europe/Berlin.")] = "UTC",
 ) -> str:
@@ -35,7 +35,7 @@ async def current_time(
     return datetime.now(zone).strftime(f"It is %H:%M on %A, %d %B %Y ({timezone}).")
 
 
-@tool
+@tool(idempotent=True)
 async def calculate(expression: Annotated[str, Field(description="Arithmetic such as 17*23 or (2+3)/4.")]) -> str:
     """Calculate an arithmetic expression: plus, minus, times, divided, percent, power, sum."""
     try:

@@ -51,6 +51,12 @@ FACTS = (
         "event events stream websocket started thinking executing completed live see reconnect tab closed",
     ),
     _fact(
+        "Runs survive",
+        "A run goes on from its last finished step when the server was stopped or killed and is back. A tool that may"
+        " be repeated is declared with idempotent=True; any other call that was cut off is told as unknown.",
+        "crash restart survive kill killed resume durable recover recovery lost deploy stop idempotent",
+    ),
+    _fact(
         "Users are kept apart",
         "Every run has its own engine, agent, dispatcher and emitter, bound to one user. Somebody else's run answers"
         " exactly as one that does not exist.",
