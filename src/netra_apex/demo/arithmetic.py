@@ -26,7 +26,7 @@ def calculate(expression: str) -> str:
         raise NotArithmetic(f"an expression has 1 to {MAX_LENGTH} characters")
     try:
         value = _value(ast.parse(text, mode="eval").body)
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:  # the second for NUL, in some versions of Python 3.11
         raise NotArithmetic(f"{text!r} is not arithmetic: use numbers, + - * / // % ** and parentheses") from error
     except ZeroDivisionError as error:
         raise NotArithmetic(f"{text!r} divides by zero") from error

@@ -96,6 +96,7 @@ class Run(RuleBasedStateMachine):
         self.emitter = self.do(self.telling.emitter)
         self.run_id = self.emitter.context.run_id
         self.voice = self.emitter.voice("helper")
+        self.written = 0
         self.do(lambda: self.voice.emit(AgentStarted(task="t")))
         self.do(lambda: self.voice.emit(AgentThinking(text="hm", step=1)))
         for _ in range(readers):
@@ -118,7 +119,8 @@ class Run(RuleBasedStateMachine):
     @rule(pieces=st.lists(PIECES, min_size=1, max_size=4), thinking=st.booleans())
     def write(self, pieces: list[str], thinking: bool) -> None:
         if self.writer is None:
-            self.writer = self.voice.writer(show=True, key="1")
+            self.written += 1
+            self.writer = self.voice.writer(show=True, key=str(self.written))
             self.raw = ""
         for piece in pieces:
             if thinking:
