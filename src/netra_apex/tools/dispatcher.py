@@ -256,8 +256,6 @@ class ToolDispatcher(ToolCalls):
             closed = [event for event in events if isinstance(event, ToolCompleted) and event.call_id in kept]
             self._emitter.emit(*closed, steps=[step for step in steps if step.call_id in kept])
             raise self._ledger.give_up(unknown[0])
-        if not events and not steps:
-            return _nothing()
         return self._emitter.emit(*events, steps=steps)
 
     async def _run_all(self, calls: Sequence[Call]) -> None:
@@ -336,10 +334,6 @@ class ToolDispatcher(ToolCalls):
                     *[completed(call, call.outcome) for call in given_up if call.outcome],
                     steps=[ended(call, call.outcome) for call in given_up if call.outcome],
                 )
-
-
-async def _nothing() -> None:
-    """What is awaited where nothing is to be stored."""
 
 
 def _name(function: Callable[..., Any]) -> str:
