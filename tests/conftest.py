@@ -5,7 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.postgres import postgres
 from tests.support.wire_model import WireModel
+
+__all__ = ["postgres"]
 
 
 def pytest_configure() -> None:
