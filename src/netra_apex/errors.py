@@ -9,6 +9,7 @@
     ├── IllegalTransition       a run, or its stream, was asked for a step that its state forbids
     ├── ScopeClosed             an engine, emitter, dispatcher or scope used after its run
     ├── StoreError              the database refused or cannot be reached
+    │   └── TakenOver             another process has the run now, or it has ended: nothing is stored in it
     ├── Refused                 a request that is answered with a code (docs/reference/errors.md)
     │   ├── Unauthenticated, Forbidden, NotFound, Invalid, TooLarge, UnknownType, Busy, QueueFull,
     │   └── IdempotencyConflict, AfterOutOfRange, Flood, TooManyConnections, Draining, Unavailable
@@ -123,6 +124,10 @@ class ScopeClosed(NetraError, RuntimeError):
 
 class StoreError(NetraError):
     """The database refused a statement or cannot be reached."""
+
+
+class TakenOver(StoreError):
+    """Who tells this run is not who has it: another process took it up, or it has ended."""
 
 
 class Refused(NetraError):

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -27,6 +28,7 @@ PREFIX = "NETRA_"
 MIN_SECRET = 32
 _WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "netra", "development", "insecure", "example"})
 
+_POSTGRES = ("postgresql://", "postgres://")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 Positive = Annotated[int, Field(gt=0)]
@@ -54,7 +56,9 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path(".netra"), description="Folder of the database and the generated secret, mode 0700.")
-    database_url: str | None = Field(None, description="sqlite:///PATH; left out: netra.db in the home.")
+    database_url: str | None = Field(
+        None, description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; left out: netra.db in the home."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port to listen on; 0 takes a free one.")
     secret_key: SecretStr | None = Field(
@@ -146,9 +150,18 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _sqlite_only(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("sqlite:///"):
-            raise ValueError("this version keeps its data in SQLite: write sqlite:///PATH")
+    def _known_database(cls, value: str | None) -> str | None:
+        if value is None or value.startswith("sqlite:///"):
+            return value
+        if not value.startswith(_POSTGRES):
+            raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME")
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"it is no address: {error}") from error
+        if not parts.path.strip("/"):
+            raise ValueError("it names no database: write postgresql://USER:PASSWORD@HOST:PORT/NAME")
         return value
 
     @field_validator("model")
@@ -203,6 +216,11 @@ class Settings(BaseSettings):
             raise ConfigurationError("\n".join(lines)) from error
 
     @property
+    def on_postgres(self) -> bool:
+        """Whether the data is on a Postgres server, which many processes may share."""
+        return self.database_url is not None and self.database_url.startswith(_POSTGRES)
+
+    @property
     def database_path(self) -> Path:
         """The SQLite file."""
         if self.database_url:
@@ -235,7 +253,9 @@ class Settings(BaseSettings):
     def own_secrets(self) -> tuple[str, ...]:
         """Values that must never be stored or told, wherever they turn up."""
         values = [self.secret_key, self.openai_api_key]
-        return tuple(value.get_secret_value() for value in values if value is not None)
+        password = urlsplit(self.database_url).password if self.on_postgres else None
+        found = [value.get_secret_value() for value in values if value is not None]
+        return tuple(found if password is None else [*found, unquote(password)])
 
 
 def is_loopback(host: str) -> bool:

@@ -235,8 +235,8 @@ def test_no_module_class_or_running_part_holds_anything_of_a_run_that_has_ended(
             # The last turns of the loop for what the runs left to it.
             for _ in range(20):
                 await asyncio.sleep(0)
-            await runtime.stores.database.write(lambda _: None)
-            await runtime.stores.database.read(lambda _: None)
+            await runtime.stores.database.file.write(lambda _: None)
+            await runtime.stores.database.file.read(lambda _: None)
             gc.collect()
             assert _shared_state() == before
             modules = [

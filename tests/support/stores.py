@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import asyncpg
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Post
@@ -15,8 +18,9 @@ from netra_apex.core.journal import Step
 from netra_apex.errors import StoreError
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
-from netra_apex.stores.runs import SQLiteRuns
+from netra_apex.stores.runs import RunStore
 from netra_apex.stores.sealing import Seal
+from netra_apex.stores.sqlite import SQLite
 from netra_apex.stores.steps import StepRows
 
 
@@ -25,6 +29,17 @@ async def opened(home: Path, *, executing: bool = False, **settings: Any) -> Asy
     """The stores of this home."""
     async with open_stores(Settings.load(home=home, **settings), executing=executing) as stores:
         yield stores
+
+
+async def raw(stores: Stores, statement: str) -> list[tuple[Any, ...]]:
+    """What a statement gives that is asked past the stores, and past row-level security too."""
+    if isinstance(stores.database, SQLite):
+        return await stores.database.file.write(lambda connection: connection.execute(statement).fetchall())
+    connection = await asyncpg.connect(os.environ["TEST_ADMIN_URL"])
+    try:
+        return [tuple(row) for row in await connection.fetch(statement)]
+    finally:
+        await connection.close()
 
 
 async def accept(
@@ -58,7 +73,7 @@ def _with_seq(event: DurableEvent, seq: int) -> DurableEvent:
     return type(event)(**values | {"seq": seq})
 
 
-class Unsteady(SQLiteRuns):
+class Unsteady(RunStore):
     """A store of runs on a real database that fails, or waits, when the test says so.
 
     `failing` says for an append whether it fails; `gate` holds each append until it is set.

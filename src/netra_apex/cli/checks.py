@@ -119,7 +119,7 @@ async def check_model(settings: Settings) -> Check:
 def _schema(path: Path) -> Check:
     from netra_apex.stores.statements import migrations
 
-    latest = max(version for version, _ in migrations())
+    latest = max(each.version for each in migrations())
     try:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2)) as connection:
             version = int(connection.execute("pragma user_version").fetchone()[0])

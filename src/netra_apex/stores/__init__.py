@@ -1,16 +1,20 @@
-"""Remembering: accounts, conversations, runs and their event log, in one SQLite file."""
+"""Remembering: accounts, conversations, runs and their event log, in one SQLite file or on Postgres."""
 
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from netra_apex.settings import Settings
-from netra_apex.stores.accounts import SQLiteAccounts
-from netra_apex.stores.conversations import SQLiteConversations
-from netra_apex.stores.database import Database, ExecutorLock, prepare
-from netra_apex.stores.runs import SQLiteRuns
+from netra_apex.stores.accounts import AccountStore
+from netra_apex.stores.connecting import Server
+from netra_apex.stores.conversations import ConversationStore
+from netra_apex.stores.database import Database
+from netra_apex.stores.postgres import Postgres
+from netra_apex.stores.runs import RunStore
 from netra_apex.stores.sealing import Seal
-from netra_apex.stores.steps import SQLiteJournals, StepRows
+from netra_apex.stores.sqlite import ExecutorLock, SQLite, prepare
+from netra_apex.stores.steps import JournalStore, StepRows
+from netra_apex.stores.upgrading import prepared
 
 __all__ = ["Stores", "open_stores"]
 
@@ -20,10 +24,10 @@ class Stores:
     """What a process remembers with; each part satisfies its port in `core.ports`."""
 
     database: Database
-    accounts: SQLiteAccounts
-    conversations: SQLiteConversations
-    runs: SQLiteRuns
-    journals: SQLiteJournals
+    accounts: AccountStore
+    conversations: ConversationStore
+    runs: RunStore
+    journals: JournalStore
 
 
 @contextlib.asynccontextmanager
@@ -39,15 +43,25 @@ async def open_stores(
         HomeInUse: another process executes runs on it.
         StoreError: it cannot be opened, or is newer than this version.
     """
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.on_postgres:
+            database = await _postgres(settings)
+        else:
+            database = _sqlite(settings, stack, executing=executing)
+        stack.push_async_callback(database.close)
+        rows = StepRows(None if secret is None else Seal(secret))
+        runs, journals = RunStore(database, settings.history_messages, rows), JournalStore(database, rows)
+        yield Stores(database, AccountStore(database), ConversationStore(database), runs, journals)
+
+
+def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: bool) -> Database:
     path = settings.database_path
     prepare(path)
-    with contextlib.ExitStack() as stack:
-        if executing:
-            stack.callback(ExecutorLock(path).release)
-        database = Database(path)
-        try:
-            rows = StepRows(None if secret is None else Seal(secret))
-            runs, journals = SQLiteRuns(database, settings.history_messages, rows), SQLiteJournals(database, rows)
-            yield Stores(database, SQLiteAccounts(database), SQLiteConversations(database), runs, journals)
-        finally:
-            await database.close()
+    if executing:
+        stack.callback(ExecutorLock(path).release)
+    return SQLite(path)
+
+
+async def _postgres(settings: Settings) -> Database:
+    assert settings.database_url is not None
+    return await Postgres.open(await prepared(Server(settings.database_url), may_upgrade=True))

@@ -1,7 +1,6 @@
 """What is written when a run is accepted or begun, and what is read of its thread's past: jobs for the database."""
 
 import hashlib
-import sqlite3
 from typing import Any
 
 import msgspec
@@ -9,10 +8,12 @@ import msgspec
 from netra_apex.core.conversations import Accepted, Post
 from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage
 from netra_apex.errors import Busy, IdempotencyConflict, NotFound
+from netra_apex.stores.database import Transaction
 from netra_apex.stores.statements import statements
 
 SQL = statements("runs")
 TITLE_LENGTH = 80
+PAGE = 16  # messages that are read at once
 HISTORY_CHARACTERS = 2 * 1024 * 1024  # of a thread's past, as JSON, that a run is told: no model takes more
 
 _transcript: "msgspec.json.Decoder[list[ModelMessage]]" = msgspec.json.Decoder(list[ModelMessage])
@@ -30,33 +31,34 @@ def digest(post: Post) -> str:
     return hashlib.sha256(said).hexdigest()
 
 
-def accept(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> tuple[Accepted, int]:
+async def accept(tx: Transaction, post: Post, values: dict[str, Any]) -> tuple[Accepted, int]:
     """Thread, message and run; or the answer that was given before. With the run's position in its thread."""
+    await tx.lock(values["user_id"])
     # Refusals come first: a job that refuses has written nothing.
-    before = repeated(connection, post, values)
+    before = await repeated(tx, post, values)
     if before is not None:
         return before, 1
     position = 1
     if post.thread_id is not None:
-        position = _in_thread(connection, post, values)
+        position = await _in_thread(tx, post, values)
     else:
-        connection.execute(SQL["add_thread"], values)
+        await tx.run(SQL["add_thread"], values)
     row = values | {"position": position}
-    connection.execute(SQL["add_run"], row)
-    connection.execute(SQL["add_message"], row)
+    await tx.run(SQL["add_run"], row)
+    await tx.run(SQL["add_message"], row)
     if post.idempotency_key is not None:
-        connection.execute(SQL["remember_key"], values)
+        await tx.run(SQL["remember_key"], values)
     accepted = Accepted(
         thread_id=values["thread_id"], run_id=values["run_id"], message_id=values["message_id"], status="queued"
     )
     return accepted, position
 
 
-def repeated(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> Accepted | None:
+async def repeated(tx: Transaction, post: Post, values: dict[str, Any]) -> Accepted | None:
     """The answer that the post's idempotency key had, if it had one. Raises: IdempotencyConflict."""
     if post.idempotency_key is None:
         return None
-    before = connection.execute(SQL["repeated"], values).fetchone()
+    before = await tx.one(SQL["repeated"], values)
     if before is None:
         return None
     digest, thread_id, run_id, message_id, status = before
@@ -65,61 +67,91 @@ def repeated(connection: sqlite3.Connection, post: Post, values: dict[str, Any])
     return Accepted(thread_id=thread_id, run_id=run_id, message_id=message_id, status=status, repeated=True)
 
 
-def _in_thread(connection: sqlite3.Connection, post: Post, values: dict[str, Any]) -> int:
+async def _in_thread(tx: Transaction, post: Post, values: dict[str, Any]) -> int:
     """The position of a new run in an existing thread, once it is sure that the post may be accepted."""
-    if connection.execute(SQL["thread_title"], values).fetchone() is None:
+    if await tx.one(SQL["thread_title"], values) is None:
         raise NotFound("thread", values["thread_id"])
     replaced = None
     if post.replace is not None:
-        replaced = connection.execute(SQL["position_of"], values | {"message_id": post.replace}).fetchone()
+        replaced = await tx.one(SQL["position_of"], values | {"message_id": post.replace})
         if replaced is None:
             raise NotFound("message of yours in this thread", post.replace)
-    if post.if_busy == "reject" and connection.execute(SQL["busy"], values).fetchone() is not None:
+    if post.if_busy == "reject" and await tx.one(SQL["busy"], values) is not None:
         raise Busy("the thread has a run under way")
-    position = int(connection.execute(SQL["next_position"], values).fetchone()[0])
+    position = await _next_position(tx, values)
     if replaced is not None:
-        connection.execute(SQL["replace_from"], values | {"position": replaced[0]})
-    connection.execute(SQL["touch_thread"], values)
+        await tx.run(SQL["replace_from"], values | {"position": replaced[0]})
+    await tx.run(SQL["touch_thread"], values)
     return position
 
 
-def open_run(connection: sqlite3.Connection, values: dict[str, Any]) -> int:
+async def open_run(tx: Transaction, values: dict[str, Any]) -> int:
     """Thread, run and message of a run that no post began, a program's own; its position in the thread."""
-    connection.execute(SQL["add_thread"], values)
-    if connection.execute(SQL["thread_title"], values).fetchone() is None:
+    await tx.lock(values["user_id"])
+    await tx.run(SQL["add_thread"], values)
+    if await tx.one(SQL["thread_title"], values) is None:
         raise NotFound("thread", values["thread_id"])
-    position = int(connection.execute(SQL["next_position"], values).fetchone()[0])
+    position = await _next_position(tx, values)
     row = values | {"position": position}
-    connection.execute(SQL["add_run"], row)
-    connection.execute(SQL["add_message"], row)
+    await tx.run(SQL["add_run"], row)
+    await tx.run(SQL["add_message"], row)
     return position
 
 
-def said_before(connection: sqlite3.Connection, values: dict[str, Any]) -> tuple[ModelMessage, ...] | None:
+async def _next_position(tx: Transaction, values: dict[str, Any]) -> int:
+    row = await tx.one(SQL["next_position"], values)
+    assert row is not None
+    return int(row[0])
+
+
+async def said_before(tx: Transaction, values: dict[str, Any]) -> tuple[ModelMessage, ...] | None:
     """What was said before a run, oldest first; None where the run does not exist.
 
-    A run's transcript where it has one, else its bare messages. No more is read than is wanted: of a thread with long
-    tool results that is little.
+    No more is read than is wanted: of a thread with long tool results that is little.
     """
-    position = connection.execute(SQL["position"], values).fetchone()
-    if position is None:
+    row = await tx.one(SQL["position"], values)
+    if row is None:
         return None
-    if position[0] == 1:
-        return ()
-    limit, size, latest_first = values["limit"], 0, list[ModelMessage]()
-    bare: list[ModelMessage] = []  # a run's messages, until it is known whether it has a transcript
-    for role, content, body in connection.execute(SQL["said_before"], values | {"position": position[0]}):
-        bare.append(UserMessage(content) if role == "user" else AssistantMessage(content))
-        if role != "user":
-            continue
-        # The user's own message is a run's last row here, and brings the transcript.
-        latest_first += reversed(_transcript.decode(body)) if body is not None else bare
-        bare = []
-        size += len(body or content)
-        if len(latest_first) >= limit or size > HISTORY_CHARACTERS:
+    past = _Past(values["limit"])
+    at = {"position": row[0], "ordinal": -1}
+    while row[0] > 1 and not past.enough:
+        page = await tx.all(SQL["said_before"], values | at | {"limit": PAGE})
+        for role, content, body, position, ordinal in page:
+            past.add(role, content, body)
+            at = {"position": position, "ordinal": ordinal}
+        if len(page) < PAGE:
             break
-    said = latest_first[:limit][::-1]
-    # A history that begins with a call's answer is one that providers refuse.
-    while said and not isinstance(said[0], UserMessage):
-        said.pop(0)
-    return tuple(said)
+    return past.said()
+
+
+class _Past:
+    """Gathers what was said, the last first: a run's transcript where it has one, else its bare messages."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._latest_first: list[ModelMessage] = []
+        self._bare: list[ModelMessage] = []  # a run's messages, until it is known whether it has a transcript
+
+    @property
+    def enough(self) -> bool:
+        """Whether no more is wanted."""
+        return len(self._latest_first) >= self._limit or self._size > HISTORY_CHARACTERS
+
+    def add(self, role: str, content: str, body: str | None) -> None:
+        """One more message; the user's own is a run's last one here, and brings the transcript."""
+        if self.enough:
+            return
+        self._bare.append(UserMessage(content) if role == "user" else AssistantMessage(content))
+        if role == "user":
+            self._latest_first += reversed(_transcript.decode(body)) if body is not None else self._bare
+            self._size += len(body or content)
+            self._bare = []
+
+    def said(self) -> tuple[ModelMessage, ...]:
+        """All of it, oldest first."""
+        said = self._latest_first[: self._limit][::-1]
+        # A history that begins with a call's answer is one that providers refuse.
+        while said and not isinstance(said[0], UserMessage):
+            said.pop(0)
+        return tuple(said)

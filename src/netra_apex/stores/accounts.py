@@ -1,6 +1,5 @@
-"""Users, sessions and the set-up token, on SQLite (port: `core.ports.Accounts`)."""
+"""Users, sessions and the set-up token (port: `core.ports.Accounts`)."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,14 +9,14 @@ import msgspec
 from netra_apex.core.accounts import Session, User
 from netra_apex.core.permissions import ADMIN
 from netra_apex.errors import Invalid
-from netra_apex.stores.database import Database
+from netra_apex.stores.database import Database, Row, Transaction
 from netra_apex.stores.rows import from_ms, now_ms, to_ms
 from netra_apex.stores.statements import statements
 
 SQL = statements("accounts")
 
 
-class SQLiteAccounts:
+class AccountStore:
     """See `core.ports.Accounts`, which this is."""
 
     def __init__(self, database: Database) -> None:
@@ -35,7 +34,7 @@ class SQLiteAccounts:
 
     async def users(self) -> tuple[User, ...]:
         """Everybody, by name."""
-        rows = await self._database.read(lambda connection: connection.execute(SQL["users"]).fetchall())
+        rows = await self._database.read(lambda tx: tx.all(SQL["users"], {}), user=None)
         return tuple(_user(row) for row in rows)
 
     async def add_user(self, user_id: str, password_hash: str, permissions: frozenset[str]) -> None:
@@ -49,15 +48,14 @@ class SQLiteAccounts:
             Invalid: names are taken.
         """
 
-        def job(connection: sqlite3.Connection) -> None:
-            taken = [name for name, *_ in users if connection.execute(SQL["user"], {"user_id": name}).fetchone()]
+        async def job(tx: Transaction) -> None:
+            taken = [name for name, *_ in users if await tx.one(SQL["user"], {"user_id": name})]
             if taken:
                 there = "there is a user" if len(taken) == 1 else "there are users"
                 raise Invalid(f"{there} {', '.join(taken)} already")
-            for user in users:
-                connection.execute(SQL["add_user"], _new_user(*user))
+            await tx.run_each(SQL["add_user"], [_new_user(*user) for user in users])
 
-        await self._database.write(job)
+        await self._database.write(job, user=None)
 
     async def set_password(self, user_id: str, password_hash: str) -> bool:
         """Also ends the user's sessions: who had the old password is logged out."""
@@ -83,11 +81,11 @@ class SQLiteAccounts:
             "expires_at": to_ms(session.expires_at),
         }
 
-        def job(connection: sqlite3.Connection) -> None:
-            connection.execute(SQL["forget_expired_sessions"], {"now": now_ms()})
-            connection.execute(SQL["add_session"], values)
+        async def job(tx: Transaction) -> None:
+            await tx.run(SQL["forget_expired_sessions"], {"now": now_ms()})
+            await tx.run(SQL["add_session"], values)
 
-        await self._database.write(job)
+        await self._database.write(job, user=None)
 
     async def session(self, session_id: str) -> Session | None:
         """The login, while it lasts."""
@@ -103,20 +101,18 @@ class SQLiteAccounts:
 
     async def live_sessions(self) -> frozenset[str]:
         """The ids of all logins that last, so that sockets of ended ones can be closed."""
-        rows = await self._database.read(
-            lambda connection: connection.execute(SQL["live_sessions"], {"now": now_ms()}).fetchall()
-        )
+        rows = await self._database.read(lambda tx: tx.all(SQL["live_sessions"], {"now": now_ms()}), user=None)
         return frozenset(str(row[0]) for row in rows)
 
     async def rotate(self, session_id: str, old_hash: str, new_hash: str, at: datetime) -> bool:
         """Puts `new_hash` in the place of `old_hash`; False where another rotation was first."""
         values = {"session_id": session_id, "old_hash": old_hash, "new_hash": new_hash, "now": to_ms(at)}
 
-        def job(connection: sqlite3.Connection) -> bool:
-            connection.execute(SQL["spend"], values)
-            return connection.execute(SQL["rotate"], values).rowcount > 0
+        async def job(tx: Transaction) -> bool:
+            await tx.run(SQL["spend"], values)
+            return await tx.run(SQL["rotate"], values) > 0
 
-        return await self._database.write(job)
+        return await self._database.write(job, user=None)
 
     async def end_session(self, session_id: str) -> None:
         """Ends a login; ending it twice is as ending it once."""
@@ -128,7 +124,7 @@ class SQLiteAccounts:
 
     async def setup_token_valid(self, token_hash: str, at: datetime) -> bool:
         """Whether `redeem_setup_token` would take it now."""
-        return await self._database.read(lambda connection: _token_valid(connection, token_hash, at))
+        return await self._database.read(lambda tx: _token_valid(tx, token_hash, at), user=None)
 
     async def redeem_setup_token(self, token_hash: str, at: datetime, user_id: str, password_hash: str) -> bool:
         """Makes the first admin and voids the token, in one transaction.
@@ -138,43 +134,44 @@ class SQLiteAccounts:
         """
         values = _new_user(user_id, password_hash, frozenset({ADMIN}))
 
-        def job(connection: sqlite3.Connection) -> bool:
+        async def job(tx: Transaction) -> bool:
             # The token before the name: who has none learns nothing of which accounts exist.
-            if not _token_valid(connection, token_hash, at):
+            if not await _token_valid(tx, token_hash, at):
                 return False
-            if connection.execute(SQL["user"], {"user_id": user_id}).fetchone() is not None:
+            if await tx.one(SQL["user"], {"user_id": user_id}) is not None:
                 raise Invalid(f"there is a user {user_id} already")
-            connection.execute(SQL["void_setup_token"])
-            connection.execute(SQL["add_user"], values)
+            if not await tx.run(SQL["void_setup_token"], {}):
+                return False  # another process was first
+            await tx.run(SQL["add_user"], values)
             return True
 
-        return await self._database.write(job)
+        return await self._database.write(job, user=None)
 
     async def has_admin(self) -> bool:
         """Whether an admin who is not disabled exists."""
         row = await self._one("has_admin", {})
         return bool(row and row[0])
 
-    async def _one(self, name: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        return await self._database.read(lambda connection: connection.execute(SQL[name], values).fetchone())
+    async def _one(self, name: str, values: Mapping[str, Any]) -> Row | None:
+        return await self._database.read(lambda tx: tx.one(SQL[name], values), user=None)
 
     async def _changed(self, name: str, values: Mapping[str, Any]) -> bool:
-        return await self._database.write(lambda connection: connection.execute(SQL[name], values).rowcount > 0)
+        return await self._database.write(lambda tx: tx.run(SQL[name], values), user=None) > 0
 
     async def _changed_and_ended(self, name: str, values: Mapping[str, Any]) -> bool:
-        def job(connection: sqlite3.Connection) -> bool:
-            changed = connection.execute(SQL[name], values).rowcount > 0
-            connection.execute(SQL["end_sessions_of"], {"user_id": values["user_id"]})
+        async def job(tx: Transaction) -> bool:
+            changed = await tx.run(SQL[name], values) > 0
+            await tx.run(SQL["end_sessions_of"], {"user_id": values["user_id"]})
             return changed
 
-        return await self._database.write(job)
+        return await self._database.write(job, user=None)
 
 
-def _token_valid(connection: sqlite3.Connection, token_hash: str, at: datetime) -> bool:
-    if connection.execute(SQL["has_admin"]).fetchone()[0]:
+async def _token_valid(tx: Transaction, token_hash: str, at: datetime) -> bool:
+    admin = await tx.one(SQL["has_admin"], {})
+    if admin is None or admin[0]:
         return False
-    found = connection.execute(SQL["setup_token"], {"token_hash": token_hash, "now": to_ms(at)}).fetchone()
-    return found is not None
+    return await tx.one(SQL["setup_token"], {"token_hash": token_hash, "now": to_ms(at)}) is not None
 
 
 def _new_user(user_id: str, password_hash: str, permissions: frozenset[str]) -> dict[str, Any]:
@@ -186,7 +183,7 @@ def _new_user(user_id: str, password_hash: str, permissions: frozenset[str]) -> 
     }
 
 
-def _user(row: tuple[Any, ...]) -> User:
+def _user(row: Row) -> User:
     user_id, permissions, disabled, created_at = row
     return User(
         user_id=user_id,
@@ -196,7 +193,7 @@ def _user(row: tuple[Any, ...]) -> User:
     )
 
 
-def _session(row: tuple[Any, ...] | None) -> Session | None:
+def _session(row: Row | None) -> Session | None:
     if row is None:
         return None
     session_id, user_id, cookie_hash, refresh_hash, previous, rotated_at, created_at, expires_at = row

@@ -1,13 +1,12 @@
-"""Threads and messages, on SQLite (port: `core.ports.Conversations`). The owner is in every WHERE."""
+"""Threads and messages (port: `core.ports.Conversations`). The owner is in every WHERE."""
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from netra_apex.core.conversations import Message, Page, Thread
 from netra_apex.core.runs import Run
 from netra_apex.errors import Busy, Invalid
-from netra_apex.stores.database import Database
+from netra_apex.stores.database import Database, Row, Transaction
 from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor, run_of
 from netra_apex.stores.statements import statements
 
@@ -17,7 +16,7 @@ LATEST = (2**62, "")
 BEFORE_ALL = (-1, -1)
 
 
-class SQLiteConversations:
+class ConversationStore:
     """See `core.ports.Conversations`, which this is."""
 
     def __init__(self, database: Database) -> None:
@@ -39,21 +38,21 @@ class SQLiteConversations:
             "query": None if query is None else f"%{_literal(query)}%",
             "limit": limit + 1,
         }
-        rows = await self._rows("threads", values)
+        rows = await self._rows(user_id, "threads", values)
         items = tuple(_thread(row) for row in rows[:limit])
         more = len(rows) > limit
         return Page(items=items, next_cursor=cursor_of(rows[limit - 1][4], rows[limit - 1][0]) if more else None)
 
     async def thread(self, user_id: str, thread_id: str) -> Thread | None:
         """The thread, or None where the user has no such."""
-        rows = await self._rows("thread", {"user_id": user_id, "thread_id": thread_id})
+        rows = await self._rows(user_id, "thread", {"user_id": user_id, "thread_id": thread_id})
         return _thread(rows[0]) if rows else None
 
     async def add_thread(self, user_id: str, thread_id: str, title: str) -> Thread:
         """A new, empty thread."""
         now = now_ms()
         values = {"user_id": user_id, "thread_id": thread_id, "title": title, "now": now}
-        await self._database.write(lambda connection: connection.execute(SQL["add_thread"], values))
+        await self._database.write(lambda tx: tx.run(SQL["add_thread"], values), user=user_id)
         at = from_ms(now)
         return Thread(thread_id=thread_id, user_id=user_id, title=title, created_at=at, updated_at=at)
 
@@ -61,11 +60,11 @@ class SQLiteConversations:
         """The renamed thread, or None where the user has no such."""
         values = {"user_id": user_id, "thread_id": thread_id, "title": title}
 
-        def job(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
-            connection.execute(SQL["rename_thread"], values)
-            return connection.execute(SQL["thread"], values).fetchone()
+        async def job(tx: Transaction) -> Row | None:
+            await tx.run(SQL["rename_thread"], values)
+            return await tx.one(SQL["thread"], values)
 
-        row = await self._database.write(job)
+        row = await self._database.write(job, user=user_id)
         return None if row is None else _thread(row)
 
     async def delete_thread(self, user_id: str, thread_id: str) -> bool:
@@ -76,12 +75,13 @@ class SQLiteConversations:
         """
         values = {"user_id": user_id, "thread_id": thread_id}
 
-        def job(connection: sqlite3.Connection) -> bool:
-            if connection.execute(SQL["unfinished"], values).fetchone() is not None:
+        async def job(tx: Transaction) -> bool:
+            await tx.lock(user_id)
+            if await tx.one(SQL["unfinished"], values) is not None:
                 raise Busy("the thread has a run under way: cancel it first")
-            return connection.execute(SQL["delete_thread"], values).rowcount > 0
+            return await tx.run(SQL["delete_thread"], values) > 0
 
-        return await self._database.write(job)
+        return await self._database.write(job, user=user_id, alone=True)
 
     async def messages(
         self, user_id: str, thread_id: str, *, limit: int = 50, cursor: str | None = None
@@ -101,7 +101,7 @@ class SQLiteConversations:
             "ordinal": ordinal,
             "limit": limit + 1,
         }
-        rows = await self._rows("messages", values)
+        rows = await self._rows(user_id, "messages", values)
         items = tuple(
             Message(message_id=row[0], run_id=row[1], role=row[2], content=row[3], created_at=from_ms(row[4]))
             for row in rows[:limit]
@@ -111,11 +111,11 @@ class SQLiteConversations:
 
     async def unfinished(self, user_id: str, thread_id: str) -> tuple[Run, ...]:
         """The thread's runs that have not ended, in their order."""
-        rows = await self._rows("unfinished", {"user_id": user_id, "thread_id": thread_id})
+        rows = await self._rows(user_id, "unfinished", {"user_id": user_id, "thread_id": thread_id})
         return tuple(run_of(row) for row in rows)
 
-    async def _rows(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        return await self._database.read(lambda connection: connection.execute(SQL[name], values).fetchall())
+    async def _rows(self, user_id: str, name: str, values: Mapping[str, Any]) -> list[Row]:
+        return await self._database.read(lambda tx: tx.all(SQL[name], values), user=user_id)
 
 
 def _literal(text: str) -> str:
@@ -129,7 +129,7 @@ def _message_cursor(cursor: str) -> tuple[int, int]:
     return position, int(ordinal)
 
 
-def _thread(row: tuple[Any, ...]) -> Thread:
+def _thread(row: Row) -> Thread:
     thread_id, user_id, title, created_at, updated_at = row
     return Thread(
         thread_id=thread_id,

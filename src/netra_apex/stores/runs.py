@@ -1,6 +1,5 @@
-"""Runs and their event log, on SQLite (port: `core.ports.Runs`). The owner is in every WHERE but the operator's."""
+"""Runs and their event log (port: `core.ports.Runs`). The owner is in every WHERE but the operator's."""
 
-import sqlite3
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -8,35 +7,22 @@ import msgspec
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Admitted, Post
-from netra_apex.core.events import (
-    AgentCancelled,
-    AgentCompleted,
-    AgentFailed,
-    AgentStarted,
-    DurableEvent,
-    MessageCompleted,
-)
+from netra_apex.core.events import DurableEvent
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
 from netra_apex.core.messages import ModelMessage
 from netra_apex.core.runs import Run, RunStatus
-from netra_apex.errors import StoreError
 from netra_apex.stores.accepting import accept, digest, open_run, repeated, said_before, title_of
-from netra_apex.stores.database import Database
+from netra_apex.stores.database import Database, Transaction
 from netra_apex.stores.rows import now_ms, run_of
 from netra_apex.stores.statements import statements
 from netra_apex.stores.steps import StepRows
+from netra_apex.stores.telling import Told
 
 SQL = statements("runs")
 
-_STATUS = {
-    AgentCompleted: RunStatus.COMPLETED,
-    AgentFailed: RunStatus.FAILED,
-    AgentCancelled: RunStatus.CANCELLED,
-}
 
-
-class SQLiteRuns:
+class RunStore:
     """See `core.ports.Runs`, which this is. `history_messages` bounds what a run is told of its thread."""
 
     def __init__(self, database: Database, history_messages: int, rows: StepRows) -> None:
@@ -69,11 +55,12 @@ class SQLiteRuns:
             "permissions": msgspec.json.encode(sorted(context.permissions)).decode(),
             "posted": 1,
         }
-        accepted, position = await self._database.write(lambda connection: accept(connection, post, values))
+        accepted, position = await self._database.write(
+            lambda tx: accept(tx, post, values), user=context.user_id, alone=True
+        )
         if accepted.repeated or position == 1:
             return Admitted(accepted)
-        # Not in the transaction: a thread may be long, and the writer is everybody's.
-        return Admitted(accepted, await self._database.read(lambda connection: said_before(connection, values) or ()))
+        return Admitted(accepted, await self._said_before(values))
 
     async def repeated(self, user_id: str, post: Post) -> Accepted | None:
         """The answer that the post's idempotency key had; None where it had none.
@@ -87,7 +74,7 @@ class SQLiteRuns:
             "key": post.idempotency_key,
             "digest": digest(post),
         }
-        return await self._database.read(lambda connection: repeated(connection, post, values))
+        return await self._database.read(lambda tx: repeated(tx, post, values), user=user_id)
 
     async def begin(self, context: UserExecutionContext, agent: str, task: str) -> tuple[ModelMessage, ...]:
         """Makes sure that the run exists, and returns what was said in its thread before it, oldest first.
@@ -100,7 +87,7 @@ class SQLiteRuns:
         values = {"user_id": context.user_id, "thread_id": context.thread_id, "run_id": context.run_id} | {
             "limit": self._limit
         }
-        said = await self._database.read(lambda connection: said_before(connection, values))
+        said = await self._database.read(lambda tx: said_before(tx, values), user=context.user_id)
         if said is None:
             new = values | {
                 "message_id": new_id("msg"),
@@ -111,9 +98,13 @@ class SQLiteRuns:
                 "permissions": "[]",
                 "posted": 0,
             }
-            if await self._database.write(lambda connection: open_run(connection, new)) > 1:
-                said = await self._database.read(lambda connection: said_before(connection, values))
+            if await self._database.write(lambda tx: open_run(tx, new), user=context.user_id, alone=True) > 1:
+                said = await self._said_before(values)
         return said or ()
+
+    async def _said_before(self, values: dict[str, Any]) -> tuple[ModelMessage, ...]:
+        # Not in the transaction that accepts: a thread may be long, and the writer is everybody's.
+        return await self._database.read(lambda tx: said_before(tx, values), user=values["user_id"]) or ()
 
     def append(
         self,
@@ -129,8 +120,8 @@ class SQLiteRuns:
             StoreError: nothing of it was stored.
         """
         run = {"user_id": context.user_id, "run_id": context.run_id, "thread_id": context.thread_id, "epoch": epoch}
-        rows = [run | self._rows.row(context, step) for step in steps]
-        return self._database.write(lambda connection: _append(connection, run, events, rows), linger=True)
+        told = Told(run, events, [run | self._rows.row(context, step) for step in steps])
+        return self._database.write(told.store, user=context.user_id, linger=True)
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:
         """What later runs of the thread tell the model that this run said, calls and their answers included."""
@@ -140,10 +131,10 @@ class SQLiteRuns:
             "body": msgspec.json.encode(list(messages)).decode(),
         }
 
-        def job(connection: sqlite3.Connection) -> None:
-            connection.execute(SQL["keep_transcript"], values)
+        async def job(tx: Transaction) -> None:
+            await tx.run(SQL["keep_transcript"], values)
 
-        return self._database.write(job, linger=True)
+        return self._database.write(job, user=context.user_id, linger=True)
 
     def hurry(self) -> None:
         """What was appended goes to the disk now: somebody waits for it."""
@@ -152,108 +143,39 @@ class SQLiteRuns:
     async def run(self, user_id: str, run_id: str) -> Run | None:
         """The run, or None where the user has no such."""
         values = {"user_id": user_id, "run_id": run_id}
-        row = await self._database.read(lambda connection: connection.execute(SQL["run"], values).fetchone())
+        row = await self._database.read(lambda tx: tx.one(SQL["run"], values), user=user_id)
         return None if row is None else run_of(row)
 
     async def events(self, user_id: str, run_id: str, after: int, limit: int = 1000) -> tuple[tuple[int, str], ...]:
         """(seq, JSON) of the events after `after`, in order, at most `limit`."""
         values = {"user_id": user_id, "run_id": run_id, "after": after, "limit": limit}
-        return tuple(await self._database.read(lambda connection: connection.execute(SQL["events"], values).fetchall()))
+        rows = await self._database.read(lambda tx: tx.all(SQL["events"], values), user=user_id)
+        return tuple((seq, body) for seq, body in rows)
 
     async def operator_run(self, run_id: str) -> Run | None:
         """The operator's look at any run."""
-        row = await self._database.read(
-            lambda connection: connection.execute(SQL["any_run"], {"run_id": run_id}).fetchone()
-        )
+        row = await self._database.read(lambda tx: tx.one(SQL["any_run"], {"run_id": run_id}), user=None)
         return None if row is None else run_of(row)
 
     async def request_cancel(self, run_id: str, by: str) -> bool:
         """The operator's cancel, from another process; False where there is no such unfinished run."""
         values = {"run_id": run_id, "by": by}
-        return await self._database.write(
-            lambda connection: connection.execute(SQL["request_cancel"], values).rowcount > 0
-        )
+        return await self._database.write(lambda tx: tx.run(SQL["request_cancel"], values), user=None) > 0
 
     async def cancels_requested(self) -> tuple[tuple[str, str], ...]:
         """(run id, by whom) of unfinished runs whose end was asked for from another process."""
-        return tuple(
-            await self._database.read(lambda connection: connection.execute(SQL["cancels_requested"]).fetchall())
-        )
+        rows = await self._database.read(lambda tx: tx.all(SQL["cancels_requested"], {}), user=None)
+        return tuple((run_id, by) for run_id, by in rows)
 
     async def unfinished_runs(self, limit: int, *, after: str = "") -> tuple[Run, ...]:
         """Runs that have not ended, of all users, oldest first, after this run id."""
         values = {"limit": limit, "after": after}
-        rows = await self._database.read(
-            lambda connection: connection.execute(SQL["unfinished_runs"], values).fetchall()
-        )
+        rows = await self._database.read(lambda tx: tx.all(SQL["unfinished_runs"], values), user=None)
         return tuple(run_of(row) for row in rows)
 
     async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]:
         """The operator's list, newest first; of these statuses, or of all where none is named."""
-        values = {
-            "any": int(not statuses),
-            "statuses": msgspec.json.encode([str(status) for status in statuses]).decode(),
-            "limit": limit,
-        }
-        rows = await self._database.read(lambda connection: connection.execute(SQL["all_runs"], values).fetchall())
+        named = msgspec.json.encode([str(status) for status in statuses]).decode()
+        values = {"statuses": named if statuses else None, "limit": limit}
+        rows = await self._database.read(lambda tx: tx.all(SQL["all_runs"], values), user=None)
         return tuple(run_of(row) for row in rows)
-
-
-def _append(
-    connection: sqlite3.Connection,
-    run: dict[str, Any],
-    events: Sequence[tuple[DurableEvent, str]],
-    steps: Sequence[dict[str, Any]],
-) -> None:
-    # Before the events: a step that goes with the run's ending is a step of a run that has not ended.
-    for row in steps:
-        if not connection.execute(SQL["put_step"], row).rowcount:
-            raise StoreError(_why_not(connection, run, None))
-    for event, body in events:
-        # It is stored if it follows the last one and the run has not ended. What came before was not stored, or
-        # somebody else writes this run: a gap must never be told (G2).
-        if not connection.execute(SQL["add_event"], run | {"seq": event.seq, "body": body}).rowcount:
-            raise StoreError(_why_not(connection, run, event.seq))
-        if event.depth == 0:
-            _follow(connection, event, run)
-
-
-def _why_not(connection: sqlite3.Connection, run: dict[str, Any], seq: int | None) -> str:
-    """Why this event (or, with none, a step) of this run cannot be stored."""
-    stands = connection.execute(SQL["stands"], run).fetchone()
-    if stands is None:
-        return f"run {run['run_id']} does not exist"
-    last, ended_at, epoch = stands
-    if epoch != run["epoch"]:
-        return f"run {run['run_id']} was taken up by another process"
-    if ended_at is not None:
-        return f"run {run['run_id']} has ended: nothing follows"
-    return f"event {seq} of run {run['run_id']} does not follow event {last}"
-
-
-def _follow(connection: sqlite3.Connection, event: DurableEvent, values: dict[str, Any]) -> None:
-    """What an event of the run's own agent changes besides the log: status and messages."""
-    match event:
-        case AgentStarted():
-            connection.execute(SQL["start"], values)
-        case MessageCompleted(message_id=message_id, content=content):
-            answer = values | {"message_id": message_id, "content": content, "now": now_ms()}
-            connection.execute(SQL["add_answer"], answer)
-        case AgentCompleted() | AgentFailed() | AgentCancelled():
-            if isinstance(event, AgentCompleted):
-                _keep_output(connection, event, values)
-            connection.execute(SQL["end"], values | {"status": _STATUS[type(event)], "now": now_ms()})
-            connection.execute(SQL["touch"], values | {"now": now_ms()})
-        case _:
-            pass
-
-
-def _keep_output(connection: sqlite3.Connection, event: AgentCompleted, values: dict[str, Any]) -> None:
-    """An output that no model answer has said is an answer too: the thread must show it."""
-    if event.output is None or event.output == "":
-        return
-    said = connection.execute(SQL["last_answer"], values).fetchone()
-    output = event.output if isinstance(event.output, str) else msgspec.json.encode(event.output).decode()
-    if said is None or (isinstance(event.output, str) and said[0] != output):
-        answer = values | {"message_id": new_id("msg"), "content": output, "now": now_ms()}
-        connection.execute(SQL["add_answer"], answer)

@@ -1,5 +1,5 @@
 """One SQLite file: a connection that writes, in a thread of its own, one that reads, in another, and a third for
-copying the write-ahead log back (`stores.checkpoints`).
+copying the write-ahead log back (`stores.checkpoints`). `SQLite` is what the stores see of it (`stores.database`).
 
 Why one writer: SQLite has one write lock, and a queue in front of it is fairer and cheaper than contention on it.
 Everything that is asked for while a transaction is on its way to the disk shares the next one (group commit), so the
@@ -12,7 +12,7 @@ import fcntl
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,16 +20,17 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from netra_apex.errors import HomeInUse, Refused, StoreError
 from netra_apex.stores.checkpoints import Checkpointer
+from netra_apex.stores.database import Job, Row, Values, run_now
 from netra_apex.stores.statements import migrations
 
 T = TypeVar("T")
-Job = Callable[[sqlite3.Connection], T]
+FileJob = Callable[[sqlite3.Connection], T]
 
 LINGER_SECONDS = 0.003
 CHECKPOINT_PAGES = 4_000  # of 4 KiB each: how long the write-ahead log grows
 CHECKPOINT_COMMITS = 200  # after so many it is copied back beside the writing
 BUSY_MS = 5_000  # how long a write of another process (a command beside the server) is waited for
-_Pending = tuple[Job[Any], "asyncio.Future[Any]"]
+_Pending = tuple[FileJob[Any], "asyncio.Future[Any]"]
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -75,16 +76,19 @@ def migrate(connection: sqlite3.Connection) -> int:
     Raises:
         StoreError: the database was made by a newer version, or a statement failed.
     """
-    latest = max(version for version, _ in migrations())
+    known = migrations()
+    latest = max(each.version for each in known)
     try:
-        for version, script in migrations():
+        for migration in known:
             # Asked under the write lock: of two processes that start together one migrates and one finds it done.
             connection.execute("begin immediate")
             current = int(connection.execute("pragma user_version").fetchone()[0])
-            if current < version:
-                for statement in script:  # not `executescript`, which would commit first and so let go of the lock
+            if current < migration.version:
+                for (
+                    statement
+                ) in migration.statements:  # not `executescript`, which would commit first and so let go of the lock
                     connection.execute(statement)
-                connection.execute(f"pragma user_version = {version}")
+                connection.execute(f"pragma user_version = {migration.version}")
             connection.execute("commit")
         current = int(connection.execute("pragma user_version").fetchone()[0])
     except sqlite3.Error as error:
@@ -119,7 +123,7 @@ class ExecutorLock:
         self._file.close()
 
 
-class Database:
+class SQLiteFile:
     """The two threads and their queues. Every method is called on the loop that opened it; `close` ends it."""
 
     def __init__(self, path: Path) -> None:
@@ -148,7 +152,7 @@ class Database:
         for thread in self._threads:
             thread.start()
 
-    def write(self, job: Job[T], *, linger: bool = False) -> "asyncio.Future[T]":
+    def write(self, job: FileJob[T], *, linger: bool = False) -> "asyncio.Future[T]":
         """Runs `job` in a write transaction; done once it is on disk. Jobs keep the order in which they were asked.
 
         With `linger` it waits up to 3 ms for others to share its transaction, unless somebody is in a `hurry`.
@@ -179,7 +183,7 @@ class Database:
             self._due.cancel()
         self._due = self._loop.call_soon(self._hand_over)
 
-    def read(self, job: Job[T]) -> "asyncio.Future[T]":
+    def read(self, job: FileJob[T]) -> "asyncio.Future[T]":
         """Runs `job` on the reading connection, which sees what has been committed."""
         self._check_open()
         future: asyncio.Future[T] = self._loop.create_future()
@@ -287,13 +291,75 @@ class Database:
             self._loop.call_soon_threadsafe(on_loop)
 
 
+class SQLite:
+    """The database of the stores, on one file. See `stores.database.Database`, which this is."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = SQLiteFile(path)
+
+    def write(self, job: Job[T], *, user: str | None, linger: bool = False, alone: bool = False) -> Awaitable[T]:
+        """See `Database.write`. There is one writer, so that every job is alone with what it decides."""
+        del user, alone
+        return self.file.write(lambda connection: run_now(job(SQLiteTransaction(connection))), linger=linger)
+
+    def read(self, job: Job[T], *, user: str | None) -> Awaitable[T]:
+        """See `Database.read`."""
+        del user
+        return self.file.read(lambda connection: run_now(job(SQLiteTransaction(connection))))
+
+    def hurry(self) -> None:
+        """See `Database.hurry`."""
+        self.file.hurry()
+
+    async def check(self) -> None:
+        """See `Database.check`."""
+        await self.file.check()
+
+    async def changed_elsewhere(self) -> bool:
+        """See `Database.changed_elsewhere`."""
+        return await self.file.changed_elsewhere()
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        await self.file.close()
+
+
+class SQLiteTransaction:
+    """See `stores.database.Transaction`, which this is: its methods never wait, as it is used in the file's threads."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def one(self, statement: str, values: Values) -> Row | None:
+        """See `Transaction.one`."""
+        return self._connection.execute(statement, values).fetchone()
+
+    async def all(self, statement: str, values: Values) -> list[Row]:
+        """See `Transaction.all`."""
+        return self._connection.execute(statement, values).fetchall()
+
+    async def run(self, statement: str, values: Values) -> int:
+        """See `Transaction.run`."""
+        return self._connection.execute(statement, values).rowcount
+
+    async def run_each(self, statement: str, rows: Iterable[Values]) -> None:
+        """See `Transaction.run_each`."""
+        for row in rows:
+            self._connection.execute(statement, row)
+
+    async def lock(self, user_id: str) -> None:
+        """See `Transaction.lock`. A transaction that writes has the whole file to itself."""
+
+
 def _data_version(connection: sqlite3.Connection) -> int:
     # The number changes when *another* connection commits, and every write of this process goes through the one
     # connection that is asked here: so it tells of other processes alone.
     return int(connection.execute("pragma data_version").fetchone()[0])
 
 
-def _attempt(connection: sqlite3.Connection, job: Job[Any], future: "asyncio.Future[Any]") -> _Outcome:
+def _attempt(connection: sqlite3.Connection, job: FileJob[Any], future: "asyncio.Future[Any]") -> _Outcome:
     try:
         return future, job(connection), None
     except Refused as refusal:

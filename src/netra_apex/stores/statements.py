@@ -1,10 +1,19 @@
-"""SQL lives in `sql/*.sql`, each statement under a line `-- name: …`; the schema in `schema/NNNN_phase_name.sql`."""
+"""SQL lives in `sql/*.sql`, each statement under a line `-- name: …`; schemas in `schema/DIALECT/NNNN_phase_name.sql`.
+
+A migration's phase says when it may run. `expand` adds what a newer version needs and an older one does not mind, so
+both may run on one database; `contract` takes away what only older ones used, once none of them runs.
+"""
 
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Literal
+
+Dialect = Literal["sqlite", "postgres"]
+Phase = Literal["expand", "contract"]
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -18,11 +27,31 @@ def statements(room: str) -> Mapping[str, str]:
     )
 
 
-def migrations() -> tuple[tuple[int, tuple[str, ...]], ...]:
-    """(version, statements) of each migration, in order."""
-    folder = files("netra_apex.stores") / "schema"
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of a schema. `script` is its SQL."""
+
+    version: int
+    phase: Phase
+    name: str
+    script: str
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """Its statements, one by one, for SQLite."""
+        return tuple(_split(self.script))
+
+
+def migrations(dialect: Dialect = "sqlite") -> tuple[Migration, ...]:
+    """The steps of a dialect's schema, in order."""
+    folder = files("netra_apex.stores") / "schema" / dialect
     named = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return tuple((int(name[:4]), tuple(_split(entry.read_text(encoding="utf-8")))) for name, entry in named)
+    return tuple(_migration(name, entry.read_text(encoding="utf-8")) for name, entry in named)
+
+
+def _migration(file: str, script: str) -> Migration:
+    version, phase, name = file.removesuffix(".sql").split("_", 2)
+    return Migration(int(version), "contract" if phase == "contract" else "expand", name, script)
 
 
 def _split(script: str) -> Iterator[str]:

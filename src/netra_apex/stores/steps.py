@@ -1,6 +1,5 @@
-"""The journals of runs, on SQLite: steps with sealed results, and taking runs up (port: `core.ports.Journals`)."""
+"""The journals of runs, steps with sealed results, and taking runs up (port: `core.ports.Journals`)."""
 
-import sqlite3
 from typing import Any
 
 import msgspec
@@ -9,7 +8,7 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.journal import LedgerEntry, Step
 from netra_apex.core.runs import Claim
 from netra_apex.errors import StoreError
-from netra_apex.stores.database import Database
+from netra_apex.stores.database import Database, Row, Transaction
 from netra_apex.stores.rows import now_ms
 from netra_apex.stores.sealing import Seal
 from netra_apex.stores.statements import statements
@@ -35,10 +34,11 @@ class StepRows:
             "call_id": step.call_id,
             "attempt": step.attempt,
             "content": self._sealing().close(plain, context.user_id, context.run_id, step.key),
-            "now": now_ms(),
+            "now": (now := now_ms()),
+            "ended_at": None if step.state == "started" else now,
         }
 
-    def step(self, user_id: str, run_id: str, row: tuple[Any, ...]) -> Step:
+    def step(self, user_id: str, run_id: str, row: Row) -> Step:
         """A step from its columns, in the order in which `runs.sql` selects them.
 
         Raises:
@@ -63,7 +63,7 @@ class StepRows:
         return self._seal
 
 
-class SQLiteJournals:
+class JournalStore:
     """See `core.ports.Journals`, which this is."""
 
     def __init__(self, database: Database, rows: StepRows) -> None:
@@ -74,10 +74,10 @@ class SQLiteJournals:
         """Takes an unfinished run up: from now on nobody who had it before can store anything in it."""
         values = {"user_id": user_id, "run_id": run_id}
 
-        def job(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
-            return connection.execute(SQL["claim"], values).fetchone()
+        async def job(tx: Transaction) -> Row | None:
+            return await tx.one(SQL["claim"], values)
 
-        row = await self._database.write(job)
+        row = await self._database.write(job, user=user_id, alone=True)
         if row is None:
             return None
         epoch, recoveries, posted, permissions, task = row
@@ -96,11 +96,11 @@ class SQLiteJournals:
             StoreError: it was sealed with another secret.
         """
         values = {"user_id": user_id, "run_id": run_id}
-        rows = await self._database.read(lambda connection: connection.execute(SQL["steps"], values).fetchall())
+        rows = await self._database.read(lambda tx: tx.all(SQL["steps"], values), user=user_id)
         return tuple(self._rows.step(user_id, run_id, row) for row in rows)
 
     async def ledger(self, user_id: str, run_id: str) -> tuple[LedgerEntry, ...]:
         """The run's steps without their results, in the order in which they began."""
         values = {"user_id": user_id, "run_id": run_id}
-        rows = await self._database.read(lambda connection: connection.execute(SQL["ledger"], values).fetchall())
+        rows = await self._database.read(lambda tx: tx.all(SQL["ledger"], values), user=user_id)
         return tuple(LedgerEntry(**dict(zip(LedgerEntry.__struct_fields__, row, strict=True))) for row in rows)

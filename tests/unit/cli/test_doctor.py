@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.unit.cli.command import netra
 
-from netra_apex.stores.database import ExecutorLock
+from netra_apex.stores.sqlite import ExecutorLock
 
 SECRET = "aVeryLongSecretWithManyLetters0123456789"
 

@@ -44,9 +44,9 @@ class World:
 
     async def age_rotation(self, session_id, seconds):
         """As if the refresh token had been replaced so long ago."""
-        values = (seconds * 1000, session_id)
-        older = "update sessions set rotated_at = rotated_at - ? where session_id = ?"
-        await self.accounts._database.write(lambda connection: connection.execute(older, values))
+        values = {"ms": seconds * 1000, "session_id": session_id}
+        older = "update sessions set rotated_at = rotated_at - :ms where session_id = :session_id"
+        await self.accounts._database.write(lambda tx: tx.run(older, values), user=None)
 
 
 @asynccontextmanager

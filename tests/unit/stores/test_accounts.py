@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 from tests.support.bounded import run
-from tests.support.stores import opened
+from tests.support.stores import opened, raw
 
 from netra_apex.core.accounts import Session
 from netra_apex.errors import Invalid, StoreError
-from netra_apex.stores.accounts import SQLiteAccounts
+from netra_apex.stores.accounts import AccountStore
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = timedelta(hours=1)
 
 
-def with_accounts(home: Path, main: Callable[[SQLiteAccounts], Awaitable[None]]) -> None:
+def with_accounts(home: Path, main: Callable[[AccountStore], Awaitable[None]]) -> None:
     async def bounded() -> None:
         async with opened(home) as stores:
             await main(stores.accounts)
@@ -33,7 +33,7 @@ def login(number: int = 1, user: str = "ada", *, lasts: timedelta = HOUR) -> Ses
 
 
 def test_a_user_is_who_was_added_and_nobody_twice(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         await accounts.add_user("ada", "hash", frozenset({"orders:read", "admin"}))
         with pytest.raises(Invalid, match="there is a user ada already"):
             await accounts.add_user("ada", "other", frozenset())
@@ -49,7 +49,7 @@ def test_a_user_is_who_was_added_and_nobody_twice(tmp_path: Path) -> None:
 
 
 def test_of_many_that_take_one_name_at_once_one_gets_it(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         ends = await asyncio.gather(
             *(accounts.add_user("ada", f"hash-{number}", frozenset()) for number in range(20)), return_exceptions=True
         )
@@ -61,7 +61,7 @@ def test_of_many_that_take_one_name_at_once_one_gets_it(tmp_path: Path) -> None:
 
 
 def test_a_session_is_found_by_its_id_cookie_and_refresh_token_while_it_lasts(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         await accounts.add_user("ada", "hash", frozenset())
         await accounts.add_session(login(1))
         await accounts.add_session(login(2, lasts=-HOUR))
@@ -83,7 +83,7 @@ def test_a_session_is_found_by_its_id_cookie_and_refresh_token_while_it_lasts(tm
 
 
 def test_nobody_who_does_not_exist_can_be_logged_in(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         with pytest.raises(StoreError):
             await accounts.add_session(login(user="eve"))
         assert await accounts.live_sessions() == frozenset()
@@ -97,14 +97,14 @@ def test_expired_logins_are_forgotten_with_the_next_one(tmp_path: Path) -> None:
             await stores.accounts.add_user("ada", "hash", frozenset())
             await stores.accounts.add_session(login(1, lasts=-HOUR))
             await stores.accounts.add_session(login(2))
-            rows = await stores.database.read(lambda c: c.execute("select session_id from sessions").fetchall())
+            rows = await raw(stores, "select session_id from sessions")
             assert rows == [("ses_2",)]
 
     run(main())
 
 
 def test_of_two_rotations_of_one_token_one_succeeds_and_the_old_token_is_known_as_the_previous(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         await accounts.add_user("ada", "hash", frozenset())
         await accounts.add_session(login())
         at = NOW + timedelta(seconds=5)
@@ -127,7 +127,7 @@ def test_of_two_rotations_of_one_token_one_succeeds_and_the_old_token_is_known_a
 
 @pytest.mark.parametrize("what", ["disable", "password"])
 def test_disabling_and_a_new_password_end_the_users_logins_and_nobody_elses(tmp_path: Path, what: str) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         for number, user in enumerate(("ada", "ada", "bob"), 1):
             if number != 2:
                 await accounts.add_user(user, f"hash-{user}", frozenset({"admin"}))
@@ -148,7 +148,7 @@ def test_disabling_and_a_new_password_end_the_users_logins_and_nobody_elses(tmp_
 
 
 def test_who_is_enabled_again_may_log_in_again_with_the_same_password(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         await accounts.add_user("ada", "hash", frozenset())
         await accounts.set_disabled("ada", disabled=True)
         assert await accounts.set_disabled("ada", disabled=False)
@@ -161,7 +161,7 @@ def test_who_is_enabled_again_may_log_in_again_with_the_same_password(tmp_path: 
 
 
 def test_a_set_up_token_makes_one_admin_once(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         await accounts.put_setup_token("token", NOW + HOUR)
         assert not await accounts.has_admin()
         ends = await asyncio.gather(
@@ -176,7 +176,7 @@ def test_a_set_up_token_makes_one_admin_once(tmp_path: Path) -> None:
 
 
 def test_a_set_up_token_that_is_wrong_expired_or_replaced_makes_nobody(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         assert not await accounts.redeem_setup_token("token", NOW, "ada", "hash")
         await accounts.put_setup_token("token", NOW + HOUR)
         assert not await accounts.redeem_setup_token("other", NOW, "ada", "hash")
@@ -190,7 +190,7 @@ def test_a_set_up_token_that_is_wrong_expired_or_replaced_makes_nobody(tmp_path:
 
 
 def test_no_set_up_token_works_once_an_admin_exists(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         await accounts.put_setup_token("token", NOW + HOUR)
         await accounts.add_user("bob", "hash", frozenset({"admin:not", "orders:admin"}))
         assert not await accounts.has_admin()
@@ -203,7 +203,7 @@ def test_no_set_up_token_works_once_an_admin_exists(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken_leaves_the_set_up_token_valid(tmp_path: Path) -> None:
-    async def main(accounts: SQLiteAccounts) -> None:
+    async def main(accounts: AccountStore) -> None:
         await accounts.add_user("ada", "hash", frozenset())
         await accounts.put_setup_token("token", NOW + HOUR)
         with pytest.raises(Invalid, match="there is a user ada already"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.bounded import run
-from tests.support.stores import accept, context_of, opened, stamped
+from tests.support.stores import accept, context_of, opened, raw, stamped
 
 from netra_apex.core.events import AgentCompleted, AgentStarted, AgentThinking, MessageCompleted
 from netra_apex.core.messages import NO_USAGE, UserMessage
@@ -57,7 +57,7 @@ def test_a_thread_is_begun_named_renamed_and_deleted_with_all_that_is_in_it(tmp_
         assert await threads.delete_thread("ada", "thr_a")
         assert not await threads.delete_thread("ada", "thr_a")
         for table in ("threads", "runs", "messages", "events", "transcripts", "idempotency"):
-            assert await stores.database.read(lambda c, t=table: c.execute(f"select * from {t}").fetchall()) == []
+            assert await raw(stores, f"select * from {table}") == []
 
     with_stores(tmp_path, main)
 
@@ -99,7 +99,7 @@ def test_another_users_threads_are_as_threads_that_do_not_exist(tmp_path: Path) 
 
 async def rows(stores: Stores) -> list[Any]:
     tables = ("threads", "runs", "messages", "events", "transcripts", "idempotency")
-    return await stores.database.read(lambda c: [c.execute(f"select * from {table}").fetchall() for table in tables])
+    return [await raw(stores, f"select * from {table}") for table in tables]
 
 
 def test_pages_of_threads_are_complete_and_without_doubles_while_others_are_begun(tmp_path: Path) -> None:
@@ -129,10 +129,8 @@ def test_pages_of_threads_are_complete_and_without_doubles_while_others_are_begu
 
 def test_the_thread_that_was_touched_last_comes_first(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
-        await stores.database.write(
-            lambda c: c.executemany(
-                "insert into threads values ('ada', ?, ?, ?, ?)", [(f"thr_{n}", "t", n, n) for n in range(5)]
-            )
+        await raw(
+            stores, "insert into threads values " + ", ".join(f"('ada', 'thr_{n}', 't', {n}, {n})" for n in range(5))
         )
         await finished(stores, thread_id="thr_2")
         page = await stores.conversations.threads("ada", limit=3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.bounded import run, turns
-from tests.support.stores import accept, context_of, opened, stamped
+from tests.support.stores import accept, context_of, opened, raw, stamped
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Post
@@ -110,7 +110,7 @@ def test_a_step_that_has_ended_takes_the_place_of_its_beginning(tmp_path: Path) 
         assert await journal(stores, accepted) == (begun,)
         await put(stores, accepted, [], done)
         assert await journal(stores, accepted) == (done,)
-        rows = await stores.database.read(lambda c: c.execute("select started_at, ended_at from steps").fetchall())
+        rows = await raw(stores, "select started_at, ended_at from steps")
         assert len(rows) == 1
         assert rows[0][0] <= rows[0][1]
 
@@ -191,8 +191,8 @@ def test_a_deleted_thread_takes_its_journal_with_it(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
         accepted = await accept(stores)
         await put(stores, accepted, [STARTED, THOUGHT, COMPLETED], step("1"))
-        await stores.database.write(lambda c: c.execute("delete from threads"))
-        assert await stores.database.read(lambda c: c.execute("select count(*) from steps").fetchone()) == (0,)
+        await raw(stores, "delete from threads")
+        assert await raw(stores, "select count(*) from steps") == [(0,)]
 
     with_stores(tmp_path, main)
 
@@ -209,7 +209,7 @@ def test_the_files_have_no_plain_text_of_a_result(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
         accepted = await accept(stores)
         await put(stores, accepted, [STARTED], step("1", result={"text": SECRET}), step("2", result=[SECRET] * 1000))
-        written = in_files(tmp_path)
+        written = in_files(tmp_path) or repr(await raw(stores, "select * from steps")).encode()
         assert accepted.run_id.encode() in written, "this is where it stands"
         assert SECRET.encode() not in written
         assert b"4711" not in written
@@ -235,7 +235,7 @@ def test_a_journal_cannot_be_read_with_another_secret(tmp_path: Path) -> None:
     "moved",
     [
         "update steps set step = '2'",
-        "update steps set run_id = :other",
+        "update steps set run_id = 'OTHER'",
         "update steps set content = substr(content, 2)",
     ],
 )
@@ -243,8 +243,8 @@ def test_a_sealed_step_cannot_be_moved_or_changed_in_the_file(tmp_path: Path, mo
     async def main(stores: Stores) -> None:
         accepted, other = await accept(stores), await accept(stores)
         await put(stores, accepted, [STARTED], step("1"))
-        await stores.database.write(lambda c: c.execute(moved, {"other": other.run_id}))
-        (holder,) = await stores.database.read(lambda c: c.execute("select run_id from steps").fetchone())
+        await raw(stores, moved.replace("OTHER", other.run_id))
+        ((holder,),) = await raw(stores, "select run_id from steps")
         with pytest.raises(StoreError, match="cannot be read"):
             await stores.journals.steps("ada", holder)
 
@@ -322,11 +322,13 @@ def test_what_was_on_its_way_when_a_run_was_taken_up_is_stored_before_or_not_at_
         taking = asyncio.ensure_future(stores.journals.claim("ada", accepted.run_id))
         await turns(1)  # it has asked
         behind = stores.runs.append(context_of(accepted), stamped(THOUGHT, first=2), [step("2")])
-        await before
+        ends = await asyncio.gather(before, behind, return_exceptions=True)
         assert await taking is not None
-        with pytest.raises(StoreError, match="taken up by another process"):
-            await behind
-        assert await journal(stores, accepted) == (step("1"),)
+        # Which of them is first is the database's to say; what was refused is not there, nor what came after it.
+        stored = [end is None for end in ends]
+        assert all(end is None or "taken up by another process" in str(end) for end in ends)
+        assert stored != [False, True]
+        assert await journal(stores, accepted) == (step("1"), step("2"))[: sum(stored)]
         async with opened(tmp_path) as elsewhere:
             assert (await claim(elsewhere, accepted)).epoch == 3
         with pytest.raises(StoreError, match="taken up by another process"):

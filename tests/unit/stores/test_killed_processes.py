@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from netra_apex.errors import HomeInUse
-from netra_apex.stores.database import ExecutorLock, connect, prepare
+from netra_apex.stores.sqlite import ExecutorLock, connect, prepare
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from netra_apex.stores.database import Database, prepare
+from netra_apex.stores.sqlite import SQLiteFile, prepare
 
 async def main():
     prepare(Path(sys.argv[1]))
-    database = Database(Path(sys.argv[1]))
+    database = SQLiteFile(Path(sys.argv[1]))
     await database.write(lambda c: c.execute("create table if not exists t (n integer primary key)"))
 
     async def one(number):
@@ -40,7 +40,7 @@ asyncio.run(main())
 LOCKER = """
 import sys, time
 from pathlib import Path
-from netra_apex.stores.database import ExecutorLock
+from netra_apex.stores.sqlite import ExecutorLock
 lock = ExecutorLock(Path(sys.argv[1]))
 print("locked", flush=True)
 sys.stdin.read()
@@ -49,14 +49,14 @@ sys.stdin.read()
 OPENER = """
 import asyncio, sys
 from pathlib import Path
-from netra_apex.stores.database import Database, prepare
+from netra_apex.stores.sqlite import SQLiteFile, prepare
 
 async def main():
     path = Path(sys.argv[1])
     prepare(path)
     print("ready", flush=True)
     sys.stdin.readline()
-    database = Database(path)
+    database = SQLiteFile(path)
     print(database.schema_version, flush=True)
     await database.close()
 

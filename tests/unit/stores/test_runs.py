@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.bounded import run
-from tests.support.stores import accept, context_of, opened, stamped
+from tests.support.stores import accept, context_of, opened, raw, stamped
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Post
@@ -24,6 +24,7 @@ from netra_apex.core.events import (
     RunQueued,
     encode,
 )
+from netra_apex.core.ids import new_id
 from netra_apex.core.messages import NO_USAGE, AssistantMessage, ModelMessage, ToolCall, ToolMessage, UserMessage
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import Busy, IdempotencyConflict, NotFound, StoreError
@@ -53,7 +54,7 @@ def with_stores(home: Path, main: Callable[[Stores], Awaitable[None]], **values:
 async def contents(stores: Stores) -> list[Any]:
     """Every row that a post can make."""
     tables = ("threads", "runs", "messages", "events", "transcripts", "idempotency")
-    return await stores.database.read(lambda c: [c.execute(f"select * from {table}").fetchall() for table in tables])
+    return [await raw(stores, f"select * from {table}") for table in tables]
 
 
 async def said(stores: Stores, thread_id: str, user: str = "ada") -> list[str]:
@@ -71,7 +72,7 @@ async def history(stores: Stores, thread_id: str, user: str = "ada") -> tuple[Mo
     context = UserExecutionContext.new(user, thread_id=thread_id)
     admitted = await stores.runs.accept(context, Post(content="next", thread_id=thread_id), agent="helper")
     assert await stores.runs.begin(context, "helper", "next") == admitted.history
-    await stores.database.write(lambda c: c.execute("delete from runs where run_id = ?", (context.run_id,)))
+    await raw(stores, f"delete from runs where run_id = '{context.run_id}'")
     return admitted.history
 
 
@@ -467,7 +468,7 @@ def test_a_history_begins_with_what_a_person_said_and_has_each_call_with_its_ans
                 script.append(AssistantMessage(f"a{number}"))
             if kept:
                 await stores.runs.keep_transcript(context_of(accepted), script)
-            events = [answer(f"a{number}")] if text else []
+            events = [answer(f"a{number}", new_id("msg"))] if text else []
             await told(stores, accepted, STARTED, THOUGHT, *events, completed(None))
             whole += (
                 script

@@ -16,18 +16,18 @@ from tests.support.bounded import run, until
 from tests.support.stores import opened
 
 from netra_apex.errors import HomeInUse, Invalid, NetraError, StoreError
-from netra_apex.stores.database import CHECKPOINT_COMMITS, Database, ExecutorLock, _use_wal, connect, migrate, prepare
+from netra_apex.stores.sqlite import CHECKPOINT_COMMITS, ExecutorLock, SQLiteFile, _use_wal, connect, migrate, prepare
 from netra_apex.stores.statements import migrations, statements
 
 Job = Callable[[sqlite3.Connection], Any]
 
 
-def with_database(folder: Path, main: Callable[[Database], Any]) -> Any:
+def with_database(folder: Path, main: Callable[[SQLiteFile], Any]) -> Any:
     """Runs `main` on a fresh database with a table `t (n integer primary key)`."""
 
     async def bounded() -> Any:
         prepare(folder / "netra.db")
-        database = Database(folder / "netra.db")
+        database = SQLiteFile(folder / "netra.db")
         try:
             await database.write(lambda c: c.execute("create table t (n integer primary key)"))
             return await main(database)
@@ -50,7 +50,7 @@ def numbers(connection: sqlite3.Connection) -> list[int]:
 
 
 def test_a_job_answers_and_what_it_wrote_can_be_read_at_once(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         assert await database.write(insert(1)) == 1
         assert await database.read(numbers) == [1]
 
@@ -58,7 +58,7 @@ def test_a_job_answers_and_what_it_wrote_can_be_read_at_once(tmp_path: Path) -> 
 
 
 def test_jobs_run_in_the_order_in_which_they_were_asked(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         ran: list[int] = []
         asked = [
             database.write(lambda _, number=number: ran.append(number), linger=bool(number % 3)) for number in range(50)
@@ -70,7 +70,7 @@ def test_jobs_run_in_the_order_in_which_they_were_asked(tmp_path: Path) -> None:
 
 
 def test_what_is_asked_in_one_moment_shares_one_commit(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         begun: list[str] = []
         await database.write(lambda c: c.set_trace_callback(begun.append))
         begun.clear()
@@ -82,7 +82,7 @@ def test_what_is_asked_in_one_moment_shares_one_commit(tmp_path: Path) -> None:
 
 
 def test_one_failing_job_among_many_fails_alone(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         def bad(connection: sqlite3.Connection) -> None:
             connection.execute("insert into t values (1000)")
             connection.execute("insert into nowhere values (1)")
@@ -111,7 +111,7 @@ def test_one_failing_job_among_many_fails_alone(tmp_path: Path) -> None:
 
 
 def test_a_refused_job_writes_nothing_and_the_others_are_committed_with_it(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         def refuse(_: sqlite3.Connection) -> None:
             raise Invalid("not this")
 
@@ -125,7 +125,7 @@ def test_a_refused_job_writes_nothing_and_the_others_are_committed_with_it(tmp_p
 
 
 def test_a_read_that_fails_is_its_readers_alone(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         answers = await asyncio.gather(
             database.read(lambda c: c.execute("select 1").fetchone()),
             database.read(lambda c: c.execute("select nothing from nowhere")),
@@ -139,7 +139,7 @@ def test_a_read_that_fails_is_its_readers_alone(tmp_path: Path) -> None:
 
 
 def test_nothing_can_be_written_through_a_read(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         with pytest.raises(StoreError, match="readonly"):
             await database.read(insert(1))
         assert await database.read(numbers) == []
@@ -148,7 +148,7 @@ def test_nothing_can_be_written_through_a_read(tmp_path: Path) -> None:
 
 
 def test_a_thousand_random_cancels_leave_answers_with_their_questions(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         chance = random.Random(7)
         answered: list[int] = []
 
@@ -186,7 +186,7 @@ def test_a_thousand_random_cancels_leave_answers_with_their_questions(tmp_path: 
 def test_what_was_asked_before_closing_is_done_and_nothing_after(tmp_path: Path) -> None:
     async def main() -> None:
         prepare(tmp_path / "netra.db")
-        database = Database(tmp_path / "netra.db")
+        database = SQLiteFile(tmp_path / "netra.db")
         await database.write(lambda c: c.execute("create table t (n integer primary key)"))
         asked = [database.write(insert(number), linger=True) for number in range(20)]
         await database.close()
@@ -204,7 +204,7 @@ def test_what_was_asked_before_closing_is_done_and_nothing_after(tmp_path: Path)
 def test_what_was_committed_is_copied_into_the_file_beside_the_writing(tmp_path: Path) -> None:
     file = tmp_path / "netra.db"
 
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         empty = file.stat().st_size
         for number in range(CHECKPOINT_COMMITS):
             await database.write(insert(number))
@@ -215,7 +215,7 @@ def test_what_was_committed_is_copied_into_the_file_beside_the_writing(tmp_path:
 
 
 def test_the_database_is_whole_and_durable_as_the_contract_needs(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         for name, wanted in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
             assert await database.write(lambda c, n=name: c.execute(f"pragma {n}").fetchone()[0]) == wanted
 
@@ -223,7 +223,7 @@ def test_the_database_is_whole_and_durable_as_the_contract_needs(tmp_path: Path)
 
 
 def test_changed_elsewhere_sees_another_process_and_never_itself(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         await database.changed_elsewhere()
         for number in range(5):
             await database.write(insert(number))
@@ -239,7 +239,7 @@ def test_changed_elsewhere_sees_another_process_and_never_itself(tmp_path: Path)
 
 
 def test_a_write_waits_for_another_process_that_is_writing(tmp_path: Path) -> None:
-    async def main(database: Database) -> None:
+    async def main(database: SQLiteFile) -> None:
         other = sqlite3.connect(tmp_path / "netra.db", isolation_level=None, check_same_thread=False)
         other.execute("begin immediate")
         other.execute("insert into t values (1)")
@@ -279,7 +279,7 @@ def test_a_database_that_cannot_be_made_is_said_in_one_sentence(tmp_path: Path) 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection = connect(tmp_path / "netra.db")
     latest = migrate(connection)
-    assert latest == max(version for version, _ in migrations())
+    assert latest == max(each.version for each in migrations())
     assert migrate(connection) == latest
     connection.execute(f"pragma user_version = {latest + 1}")
     with pytest.raises(StoreError, match=f"schema {latest + 1}, made by a newer version"):
@@ -322,7 +322,7 @@ def test_of_two_that_migrate_at_once_one_does_it_and_the_other_finds_it_done(tmp
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert ends == [max(version for version, _ in migrations())] * 2
+    assert ends == [max(each.version for each in migrations())] * 2
 
 
 def test_a_migration_that_breaks_leaves_the_schema_as_it_was(tmp_path: Path) -> None:
@@ -361,7 +361,7 @@ def test_stores_that_do_not_execute_open_beside_one_that_does(tmp_path: Path) ->
 
 def test_every_statement_has_a_name_and_is_used() -> None:
     source = Path(__file__).parents[3] / "src" / "netra_apex" / "stores"
-    files_of = {"runs": ("runs", "accepting"), "journal": ("steps",)}
+    files_of = {"runs": ("runs", "accepting", "telling"), "journal": ("steps",)}
     for room in ("accounts", "conversations", "runs", "journal"):
         files = files_of.get(room, (room,))
         code = "".join((source / f"{file}.py").read_text() for file in files)

@@ -18,7 +18,7 @@ update users set password_hash = :password_hash where user_id = :user_id;
 update users set disabled = :disabled where user_id = :user_id;
 
 -- name: has_admin
-select exists (select 1 from users, json_each(users.permissions) where disabled = 0 and json_each.value = 'admin');
+select exists (select 1 from users where disabled = 0 and permissions like '%"admin"%');
 
 -- name: add_session
 insert into sessions

@@ -2,10 +2,10 @@
 select thread_id, user_id, title, created_at, updated_at from threads
 where user_id = :user_id
   and (updated_at, thread_id) < (:before, :before_id)
-  and (:query is null or title like :query escape '\' or exists (
+  and (cast(:query as text) is null or lower(title) like lower(:query) escape '\' or exists (
         select 1 from messages join runs using (user_id, run_id)
         where messages.user_id = threads.user_id and messages.thread_id = threads.thread_id
-          and runs.replaced = 0 and messages.content like :query escape '\'))
+          and runs.replaced = 0 and lower(messages.content) like lower(:query) escape '\'))
 order by updated_at desc, thread_id desc limit :limit;
 
 -- name: thread
@@ -31,7 +31,5 @@ where messages.user_id = :user_id and messages.thread_id = :thread_id and runs.r
 order by messages.position, messages.ordinal limit :limit;
 
 -- name: unfinished
-select run_id, user_id, thread_id, message_id, agent, status,
-       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
-       created_at, ended_at
+select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
 from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null order by position;

@@ -26,7 +26,7 @@ insert into threads (user_id, thread_id, title, created_at, updated_at)
 values (:user_id, :thread_id, :title, :now, :now) on conflict do nothing;
 
 -- name: touch_thread
-update threads set updated_at = :now, title = iif(title = '', :title, title)
+update threads set updated_at = :now, title = case when title = '' then :title else title end
 where user_id = :user_id and thread_id = :thread_id;
 
 -- name: next_position
@@ -54,32 +54,31 @@ order by ordinal desc limit 1;
 select position from runs where user_id = :user_id and run_id = :run_id and thread_id = :thread_id;
 
 -- name: said_before
-select messages.role, messages.content, transcripts.body
+select messages.role, messages.content, transcripts.body, messages.position, messages.ordinal
 from messages
 join runs using (user_id, run_id)
 left join transcripts on transcripts.user_id = messages.user_id and transcripts.run_id = messages.run_id
      and messages.role = 'user'
-where messages.user_id = :user_id and messages.thread_id = :thread_id and messages.position < :position
-  and runs.replaced = 0
-order by messages.position desc, messages.ordinal desc;
+where messages.user_id = :user_id and messages.thread_id = :thread_id and runs.replaced = 0
+  and (messages.position, messages.ordinal) < (:position, :ordinal)
+order by messages.position desc, messages.ordinal desc limit :limit;
 
 -- name: stands
-select (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
-       ended_at, epoch
-from runs where user_id = :user_id and run_id = :run_id;
+select last_seq, ended_at, epoch from runs where user_id = :user_id and run_id = :run_id;
+
+-- name: fence
+update runs set last_seq = last_seq + :count, status = coalesce(cast(:status as text), status)
+where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null and last_seq = :before;
+
+-- name: fence_steps
+update runs set last_seq = last_seq where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null;
+
+-- name: fence_end
+update runs set last_seq = last_seq + :count, status = :status, ended_at = :now, executor = null
+where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null and last_seq = :before;
 
 -- name: add_event
-insert into events (user_id, run_id, seq, body)
-select user_id, run_id, :seq, :body from runs
-where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null
-  and :seq = 1 + (select coalesce(max(seq), 0) from events
-                  where events.user_id = runs.user_id and events.run_id = runs.run_id);
-
--- name: start
-update runs set status = 'running' where user_id = :user_id and run_id = :run_id and ended_at is null;
-
--- name: end
-update runs set status = :status, ended_at = :now where user_id = :user_id and run_id = :run_id and ended_at is null;
+insert into events (user_id, run_id, seq, body) values (:user_id, :run_id, :seq, :body);
 
 -- name: touch
 update threads set updated_at = :now where user_id = :user_id and thread_id = :thread_id;
@@ -89,46 +88,35 @@ insert into transcripts (user_id, run_id, body) values (:user_id, :run_id, :body
 on conflict (user_id, run_id) do update set body = excluded.body;
 
 -- name: run
-select run_id, user_id, thread_id, message_id, agent, status,
-       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
-       created_at, ended_at
+select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
 from runs where user_id = :user_id and run_id = :run_id;
 
 -- name: any_run
-select run_id, user_id, thread_id, message_id, agent, status,
-       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
-       created_at, ended_at
+select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
 from runs where run_id = :run_id;
 
 -- name: events
 select seq, body from events where user_id = :user_id and run_id = :run_id and seq > :after order by seq limit :limit;
 
 -- name: request_cancel
-update runs set cancel_by = coalesce(cancel_by, :by) where run_id = :run_id and ended_at is null;
+update runs set cancel_by = coalesce(cancel_by, cast(:by as text)) where run_id = :run_id and ended_at is null;
 
 -- name: cancels_requested
 select run_id, cancel_by from runs where ended_at is null and cancel_by is not null;
 
 -- name: unfinished_runs
-select run_id, user_id, thread_id, message_id, agent, status,
-       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
-       created_at, ended_at
+select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
 from runs where ended_at is null and run_id > :after order by run_id limit :limit;
 
 -- name: put_step
-insert into steps (user_id, run_id, step, kind, name, state, call_id, attempt, epoch, content,
-                   started_at, ended_at)
-select user_id, run_id, :step, :kind, :name, :state, :call_id, :attempt, epoch, :content,
-       :now, iif(:state = 'started', null, :now)
-from runs where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null
+insert into steps (user_id, run_id, step, kind, name, state, call_id, attempt, epoch, content, started_at, ended_at)
+values (:user_id, :run_id, :step, :kind, :name, :state, :call_id, :attempt, :epoch, :content, :now, :ended_at)
 on conflict (user_id, run_id, step) do update set
   state = excluded.state, call_id = excluded.call_id, attempt = excluded.attempt, epoch = excluded.epoch,
   content = excluded.content, ended_at = excluded.ended_at;
 
 -- name: all_runs
-select run_id, user_id, thread_id, message_id, agent, status,
-       (select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id),
-       created_at, ended_at
+select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
 from runs
-where :any = 1 or status in (select value from json_each(:statuses))
+where cast(:statuses as text) is null or :statuses like '%"' || status || '"%'
 order by created_at desc, run_id desc limit :limit;

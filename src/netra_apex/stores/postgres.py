@@ -1,0 +1,321 @@
+"""Postgres, as the stores see it: connections that write in lanes, others that read (`stores.database.Database`).
+
+Every transaction names the user that it acts for, and row-level security shows it that user's rows alone. What a user
+asks for is written in one lane, in order; everything that a lane is asked for while a transaction of its is on its way
+shares the next one. A database that goes away for some seconds is waited for: jobs may be run a second time.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self, TypeVar, cast
+from zlib import crc32
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from netra_apex.errors import Refused, StoreError
+from netra_apex.stores.connecting import Connection, Pool, Server, as_ours, in_the_way, lost, our_errors
+from netra_apex.stores.database import Job, Row, Values
+
+T = TypeVar("T")
+
+LANES = 4
+CONNECTIONS = 12  # lanes included; further ones are one for what others tell, one for this process's own lock
+LINGER_SECONDS = 0.003
+RIDE_OUT_SECONDS = 30.0  # how long a database that is gone is waited for, by whoever asks something of it
+# A value's name; not the second half of `::`, which Postgres's own casts have.
+_NAMED = re.compile(r"(?<!:):([a-z_]+)")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A job that waits for its transaction, with who it is for and who waits for it."""
+
+    job: Job[Any]
+    user: str | None
+    answer: "asyncio.Future[Any]"
+
+    def settle(self, result: Any, error: BaseException | None) -> None:
+        if self.answer.done():
+            return  # whoever asked was cancelled
+        if error is None:
+            self.answer.set_result(result)
+        else:
+            self.answer.set_exception(as_ours(error))
+
+
+class Postgres:
+    """A database on a Postgres server. See `stores.database.Database`, which this is; made by `open`."""
+
+    def __init__(self, server: Server, pool: Pool) -> None:
+        self.server = server
+        self._pool = pool
+        self._lanes = [_Lane(self) for _ in range(LANES)]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, server: Server) -> Self:
+        """Connects.
+
+        Raises:
+            StoreError: the server cannot be reached, or refuses.
+        """
+        with our_errors():
+            return cls(server, await server.pool(CONNECTIONS))
+
+    def write(self, job: Job[T], *, user: str | None, linger: bool = False, alone: bool = False) -> Awaitable[T]:
+        """See `Database.write`."""
+        asked = self._asked(job, user)
+        if alone or user is None:
+            self._spawn(self._by_itself(asked, "begin"))
+        else:
+            self._lanes[crc32(user.encode()) % LANES].add(asked, linger=linger)
+        return asked.answer
+
+    def read(self, job: Job[T], *, user: str | None) -> Awaitable[T]:
+        """See `Database.read`."""
+        asked = self._asked(job, user)
+        self._spawn(self._by_itself(asked, "begin read only"))
+        return asked.answer
+
+    def hurry(self) -> None:
+        """See `Database.hurry`."""
+        for lane in self._lanes:
+            lane.hurry()
+
+    async def check(self) -> None:
+        """See `Database.check`."""
+
+        async def job(tx: "PostgresTransaction") -> None:
+            await tx.one("select pg_current_xact_id()::text", {})
+
+        await self.write(cast("Job[None]", job), user=None)
+
+    async def changed_elsewhere(self) -> bool:
+        """See `Database.changed_elsewhere`. Nobody counts other processes' commits here: it may always be so."""
+        return not self._closed
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        self._closed = True
+        for lane in self._lanes:
+            await lane.close()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        self._pool.terminate()
+
+    async def acquire(self) -> Connection:
+        """A connection of the pool, to be given back with `release`."""
+        return await self._pool.acquire()
+
+    async def release(self, connection: Connection) -> None:
+        """Gives a connection back; one that is in the middle of something is of no more use."""
+        if connection.is_in_transaction():
+            connection.terminate()
+        await self._pool.release(connection)
+
+    async def riding_out(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What `work` gives; done again while the database is gone, or had two transactions in each other's way."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(lambda error: lost(error) or in_the_way(error)),
+            stop=stop_after_delay(RIDE_OUT_SECONDS),
+            wait=wait_random_exponential(0.05, max=1.0),
+            reraise=True,
+        ):
+            with attempt:
+                return await work()
+        raise AssertionError("it either gives or raises")
+
+    def _asked(self, job: Job[Any], user: str | None) -> _Asked:
+        if self._closed:
+            raise StoreError("the database is closed")
+        return _Asked(job, user, asyncio.get_running_loop().create_future())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        # In a task of the database: whoever asked may be cancelled, and a transaction is not left half done for it.
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _by_itself(self, asked: _Asked, begin: str) -> None:
+        async def attempt() -> Any:
+            connection = await self.acquire()
+            try:
+                return await _transaction(connection, begin, [asked])
+            finally:
+                await self.release(connection)
+
+        try:
+            ((_, result, error),) = await self.riding_out(attempt)
+        except Exception as raised:  # noqa: BLE001 - handed to whoever asked
+            result, error = None, raised
+        asked.settle(result, error)
+
+
+class _Lane:
+    """Writes the jobs of some users, in order, each batch in one transaction."""
+
+    def __init__(self, database: Postgres) -> None:
+        self._database = database
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[_Asked] = []
+        self._urgent = False
+        self._due: asyncio.Handle | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+
+    def add(self, asked: _Asked, *, linger: bool) -> None:
+        """Takes a job in."""
+        self._pending.append(asked)
+        if not linger:
+            self.hurry()
+        elif self._due is None and self._writing is None:
+            self._due = self._loop.call_later(LINGER_SECONDS, self._begin)
+
+    def hurry(self) -> None:
+        """What waits goes at the end of this turn of the loop."""
+        if self._urgent or not self._pending:
+            return
+        self._urgent = True
+        if self._writing is None:
+            if self._due is not None:
+                self._due.cancel()
+            self._due = self._loop.call_soon(self._begin)
+
+    async def close(self) -> None:
+        """Ends it, once what was asked for is done."""
+        if self._due is not None:
+            self._due.cancel()
+        if self._writing is None:
+            self._begin()
+        while self._writing is not None:
+            await asyncio.wait({self._writing})
+        if self._connection is not None:
+            await self._database.release(self._connection)
+            self._connection = None
+
+    def _begin(self) -> None:
+        self._due = None
+        self._urgent = False
+        if self._pending:
+            batch, self._pending = self._pending, []
+            self._writing = self._loop.create_task(self._write(batch))
+
+    async def _write(self, batch: list[_Asked]) -> None:
+        try:
+            for asked, result, error in await self._commit(batch):
+                asked.settle(result, error)
+        finally:
+            self._writing = None
+            if self._urgent:
+                self._begin()
+            elif self._pending:
+                self._due = self._loop.call_later(LINGER_SECONDS, self._begin)
+
+    async def _commit(self, batch: list[_Asked]) -> "list[_Outcome]":
+        try:
+            return await self._database.riding_out(lambda: self._transaction(batch))
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked; the lane serves the others on
+            if len(batch) == 1 or lost(error):
+                return [(asked, None, error) for asked in batch]
+        # One job failed and took the others with it: each alone, so that only it fails.
+        return [outcome for asked in batch for outcome in await self._commit([asked])]
+
+    async def _transaction(self, batch: list[_Asked]) -> "list[_Outcome]":
+        if self._connection is None:
+            self._connection = await self._database.acquire()
+        try:
+            return await _transaction(self._connection, "begin", batch)
+        finally:
+            if self._connection.is_closed() or self._connection.is_in_transaction():
+                broken, self._connection = self._connection, None
+                await self._database.release(broken)
+
+
+_Outcome = tuple[_Asked, Any, BaseException | None]
+
+
+async def _transaction(connection: Connection, begin: str, batch: list[_Asked]) -> list[_Outcome]:
+    """The jobs of a batch in one transaction, each on behalf of its own user."""
+    tx = PostgresTransaction(connection)
+    # In one message, which the server answers at once. `local`: it ends with the transaction, whatever ends that.
+    await connection.execute(f"{begin}; {_acting_for(batch[0].user)}")
+    try:
+        outcomes: list[_Outcome] = []
+        user = batch[0].user
+        for asked in batch:
+            if asked.user != user:
+                user = asked.user
+                await connection.execute(_acting_for(user))
+            try:
+                outcomes.append((asked, await asked.job(tx), None))
+            except Refused as refusal:
+                outcomes.append((asked, None, refusal))
+        await connection.execute("commit")
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("rollback")
+        raise
+    return outcomes
+
+
+def _acting_for(user: str | None) -> str:
+    name = "" if user is None else user.replace("'", "''")
+    return f"set local app.user_id = '{name}'"
+
+
+class PostgresTransaction:
+    """See `stores.database.Transaction`, which this is."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def one(self, statement: str, values: Values) -> Row | None:
+        """See `Transaction.one`."""
+        text, names = _numbered(statement)
+        row = await self._connection.fetchrow(text, *[values[name] for name in names])
+        return None if row is None else tuple(row)
+
+    async def all(self, statement: str, values: Values) -> list[Row]:
+        """See `Transaction.all`."""
+        text, names = _numbered(statement)
+        return [tuple(row) for row in await self._connection.fetch(text, *[values[name] for name in names])]
+
+    async def run(self, statement: str, values: Values) -> int:
+        """See `Transaction.run`."""
+        text, names = _numbered(statement)
+        status = await self._connection.execute(text, *[values[name] for name in names])
+        # "UPDATE 3", "INSERT 0 1", "DELETE 2".
+        return int(status.rpartition(" ")[2])
+
+    async def run_each(self, statement: str, rows: Iterable[Values]) -> None:
+        """See `Transaction.run_each`."""
+        text, names = _numbered(statement)
+        given = [[row[name] for name in names] for row in rows]
+        if len(given) == 1:
+            await self._connection.execute(text, *given[0])
+        elif given:
+            await self._connection.executemany(text, given)
+
+    async def lock(self, user_id: str) -> None:
+        """See `Transaction.lock`."""
+        await self._connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"user {user_id}")
+
+
+@lru_cache(maxsize=512)
+def _numbered(statement: str) -> tuple[str, tuple[str, ...]]:
+    """The statement with `$1`, `$2`, … for its names, and the names in this order."""
+    names: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"${names.setdefault(found[1], len(names) + 1)}"
+
+    return _NAMED.sub(number, statement), tuple(names)

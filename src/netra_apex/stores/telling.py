@@ -1,0 +1,144 @@
+"""What is written when a run tells something: one job, in which everything that follows from its events is stored."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from netra_apex.core.events import (
+    AgentCancelled,
+    AgentCompleted,
+    AgentFailed,
+    AgentStarted,
+    DurableEvent,
+    MessageCompleted,
+    is_terminal,
+)
+from netra_apex.core.ids import new_id
+from netra_apex.core.runs import RunStatus
+from netra_apex.errors import StoreError, TakenOver
+from netra_apex.stores.database import Transaction
+from netra_apex.stores.rows import now_ms
+from netra_apex.stores.statements import statements
+
+SQL = statements("runs")
+_STATUS: dict[type[DurableEvent], RunStatus] = {
+    AgentStarted: RunStatus.RUNNING,
+    AgentCompleted: RunStatus.COMPLETED,
+    AgentFailed: RunStatus.FAILED,
+    AgentCancelled: RunStatus.CANCELLED,
+}
+
+
+class Told:
+    """Events of one run with their JSON, and steps of its journal: all of it is stored, or nothing.
+
+    `run` names the run, its thread and the epoch of who tells; `steps` are rows.
+    """
+
+    def __init__(
+        self,
+        run: dict[str, Any],
+        events: Sequence[tuple[DurableEvent, str]],
+        steps: Sequence[dict[str, Any]],
+    ) -> None:
+        self._run = run
+        self._events = events
+        self._steps = steps
+
+    async def store(self, tx: Transaction) -> None:
+        """The job.
+
+        Raises:
+            TakenOver: another process has the run, or it has ended.
+            StoreError: what came before it was not stored.
+        """
+        seqs = [event.seq for event, _ in self._events]
+        if seqs != list(range(self._before + 1, self._before + 1 + len(seqs))):
+            raise StoreError(f"events {seqs} of run {self._run['run_id']} do not follow one another")
+        if any(is_terminal(event) for event, _ in self._events[:-1]):
+            raise StoreError(f"run {self._run['run_id']} has ended: nothing follows")
+        if not await self._pass_fence(tx):
+            if await self._stored_before(tx):
+                return
+            raise await self._why_not(tx)
+        await tx.run_each(SQL["put_step"], self._steps)
+        rows = [self._run | {"seq": event.seq, "body": body} for event, body in self._events]
+        await tx.run_each(SQL["add_event"], rows)
+        for event, _ in self._events:
+            if event.depth == 0:
+                await self._follow(tx, event)
+
+    async def _pass_fence(self, tx: Transaction) -> bool:
+        """Takes the numbers of the events, which must follow the last one, in the name of who has the run.
+
+        What came before was not stored otherwise, or somebody else writes this run: a gap must never be told (G2). It
+        locks the run's row too: who takes the run up waits for what is being stored, and then reads it.
+        """
+        own = [event for event, _ in self._events if event.depth == 0]
+        status = next((_STATUS[type(event)] for event in reversed(own) if type(event) in _STATUS), None)
+        values = self._run | {"count": len(self._events), "before": self._before, "status": status, "now": now_ms()}
+        ends = bool(own) and is_terminal(own[-1])
+        if not ends and not self._events:
+            # Steps alone do not follow any event: whatever the last one is.
+            return await tx.run(SQL["fence_steps"], values) > 0
+        return await tx.run(SQL["fence_end" if ends else "fence"], values) > 0
+
+    @property
+    def _before(self) -> int:
+        return self._events[0][0].seq - 1 if self._events else 0
+
+    async def _stored_before(self, tx: Transaction) -> bool:
+        """Whether all of it is there already.
+
+        The answer to a commit may be lost with the connection, and then it is asked for again.
+        """
+        if not self._events:
+            return False
+        stands = await tx.one(SQL["stands"], self._run)
+        if stands is None or stands[2] != self._run["epoch"]:
+            return False
+        values = self._run | {"after": self._before, "limit": len(self._events)}
+        return await tx.all(SQL["events"], values) == [(event.seq, body) for event, body in self._events]
+
+    async def _why_not(self, tx: Transaction) -> StoreError:
+        run_id = self._run["run_id"]
+        stands = await tx.one(SQL["stands"], self._run)
+        if stands is None:
+            return TakenOver(f"run {run_id} does not exist")
+        last, ended_at, epoch = stands
+        if epoch != self._run["epoch"]:
+            return TakenOver(f"run {run_id} was taken up by another process")
+        if ended_at is not None:
+            return TakenOver(f"run {run_id} has ended: nothing follows")
+        return StoreError(f"event {self._before + 1} of run {run_id} does not follow event {last}")
+
+    async def _follow(self, tx: Transaction, event: DurableEvent) -> None:
+        """What an event of the run's own agent changes besides the log and the run's own row: messages."""
+        match event:
+            case MessageCompleted(message_id=message_id, content=content):
+                await self._add_answer(tx, message_id, content)
+            case AgentCompleted() | AgentFailed() | AgentCancelled():
+                if isinstance(event, AgentCompleted):
+                    await self._keep_output(tx, event)
+                await tx.run(SQL["touch"], self._run | {"now": now_ms()})
+            case _:
+                pass
+
+    async def _keep_output(self, tx: Transaction, event: AgentCompleted) -> None:
+        """An output that no model answer has said is an answer too: the thread must show it."""
+        if event.output is None or event.output == "":
+            return
+        said = await tx.one(SQL["last_answer"], self._run)
+        output = event.output if isinstance(event.output, str) else msgspec.json.encode(event.output).decode()
+        if said is None or (isinstance(event.output, str) and said[0] != _storable(output)):
+            await self._add_answer(tx, new_id("msg"), output)
+
+    async def _add_answer(self, tx: Transaction, message_id: str, content: str) -> None:
+        answer = self._run | {"message_id": message_id, "content": _storable(content), "now": now_ms()}
+        await tx.run(SQL["add_answer"], answer)
+
+
+def _storable(text: str) -> str:
+    """The text as both databases take it: Postgres keeps no NUL."""
+    return text.replace("\0", "\ufffd")
