@@ -2,25 +2,23 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.ids import new_id
 from netra_apex.core.ports import Model
 from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import RunStream
-from netra_apex.engine.admission import Admission
+from netra_apex.durable.house import House, Means
+from netra_apex.engine.admission import Admission, Doors
 from netra_apex.engine.engine import EngineParts
 from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.group import process_group
 from netra_apex.engine.limits import Slots
-from netra_apex.engine.recovery import Recovery
-from netra_apex.engine.runner import LocalRunner
-from netra_apex.engine.watch import watch
+from netra_apex.errors import ConfigurationError
 from netra_apex.logs import use_standard_logging
 from netra_apex.providers.models import Models
 from netra_apex.settings import Settings
@@ -33,13 +31,12 @@ from netra_apex.stream.protocol import Close
 from netra_apex.stream.reader import StreamReader
 from netra_apex.tools import ToolHost
 
-log = structlog.get_logger()
-
 
 class Runtime:
     """Settings in, running parts out: `async with Runtime(registry) as runtime`.
 
-    `model` takes the place of every model that agents name: for tests, with `ScriptedModel`.
+    `model` takes the place of every model that agents name: for tests, with `ScriptedModel`. A process that does not
+    `execute` leaves runs to others, which there may be on Postgres.
 
     Raises:
         HomeInUse: on entering, if another process executes runs on this home.
@@ -56,11 +53,19 @@ class Runtime:
     models: Models
 
     def __init__(
-        self, registry: AgentRegistry, settings: Settings | None = None, *, model: Model | None = None
+        self,
+        registry: AgentRegistry,
+        settings: Settings | None = None,
+        *,
+        model: Model | None = None,
+        execute: bool = True,
     ) -> None:
         self.registry = registry
         self.settings = Settings.load() if settings is None else settings
+        if not execute and not self.settings.on_postgres:
+            raise ConfigurationError("a process that executes no runs needs others on the same Postgres database")
         self._model = model
+        self._execute = execute
         self._running: AbstractAsyncContextManager[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -79,16 +84,16 @@ class Runtime:
         self.admission.draining = True
 
     async def drain(self) -> None:
-        """Lets running runs end within NETRA_DRAIN_SECONDS, leaves the rest to the next start, closes the sockets."""
+        """Lets running runs end within NETRA_DRAIN_SECONDS, leaves the rest to others, closes the sockets."""
         self.start_draining()
-        await self._runner.drain(self.settings.drain_seconds)
+        await self._house.runner.drain(self.settings.drain_seconds)
         self.manager.close_all(Close.COME_BACK)
 
-    def metrics(self) -> Mapping[str, float | Mapping[str, float]]:
+    async def metrics(self) -> Mapping[str, float | Mapping[str, float]]:
         """Gauges by name, and counters by name and label."""
         return {
             "runs_active": self._slots.total,
-            "runs_queued": self._runner.queued,
+            "runs_queued": await self.stores.turns.waiting_runs(),
             "connections": len(self.manager),
             "events_total": dict(self._meter.events),
             "runs_total": dict(self._meter.endings),
@@ -96,52 +101,52 @@ class Runtime:
 
     @contextlib.asynccontextmanager
     async def _run(self) -> AsyncGenerator[None]:
-        settings = self.settings
         use_standard_logging()
-        async with contextlib.AsyncExitStack() as stack:
-            secret = settings.prepare_home()
-            self.stores = await stack.enter_async_context(open_stores(settings, executing=True, secret=secret))
-            redactor = Redactor((secret, *settings.own_secrets()))
-            self.models = Models(settings, self._model)
-            stack.push_async_callback(self.models.aclose)
-            tools = ToolHost(
-                timeout_seconds=settings.tool_timeout_seconds,
-                result_bytes=settings.tool_result_bytes,
-                redactor=redactor,
-            )
-            stack.push_async_callback(tools.aclose)
-            self.hub = Hub(pace=PACE_SECONDS)
-            self.reader = StreamReader(self.stores.runs, self.hub)
-            self.manager = WebSocketManager(settings.connections_per_user)
-            self._meter = Meter()
-            self._slots = Slots(per_user=settings.runs_per_user, per_process=settings.runs_per_process)
+        async with AsyncExitStack() as stack:
+            executor, redactor = await self._open(stack)
+            settings, stores, hub, meter = self.settings, self.stores, self.hub, self._meter
 
             def emitter_for(context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
-                return UserWebSocketEmitter(context, self.stores.runs, self.hub, redactor, self._meter, stream)
+                return UserWebSocketEmitter(context, stores.runs, hub, redactor, meter, stream)
 
-            parts = EngineParts(self.models.get, self.stores.runs, tools, settings)
+            parts = EngineParts(self.models.get, stores.runs, self._tools, settings, executor)
             self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
-            recovery = Recovery(
-                self.stores.runs,
-                self.stores.journals,
-                self.stores.accounts,
-                emitter_for,
-                registered=frozenset(self.registry.names).__contains__,
-            )
             group = await stack.enter_async_context(process_group())
-            self._runner = LocalRunner(
-                self.engines, emitter_for, self._slots, group, recovery, queued_per_user=settings.queued_per_user
+            means = Means(
+                group=group,
+                engines=self.engines,
+                emitter_for=emitter_for,
+                slots=self._slots,
+                stores=stores,
+                settings=settings,
+                hub=hub,
+                meter=meter,
+                executor=executor,
+                execute=self._execute,
             )
-            runs, conversations = self.stores.runs, self.stores.conversations
-            self.admission = Admission(self.registry, runs, conversations, self._runner, group, redactor)
-            changed = self.stores.database.changed_elsewhere
-            watching = group.create_task(watch(changed, self._close_ended_logins, runs, self._runner, recovery))
-            stack.callback(watching.cancel)
+            self._house = House(means, self.registry.names)
+            doors = Doors(group=group, redactor=redactor, seat=self._house.seat, accepted=self._house.accepted)
+            self.admission = Admission(self.registry, stores.runs, stores.conversations, self._house.runner, doors)
+            await self._house.start(stack, self.manager)
             stack.push_async_callback(self.drain)
-            if taken_up := await recovery.take_up(self._runner.take_up):
-                log.warning("runs of the process before go on", count=taken_up)
             yield
 
-    async def _close_ended_logins(self) -> None:
-        for session_id in self.manager.sessions() - await self.stores.accounts.live_sessions():
-            self.manager.close_session(session_id)
+    async def _open(self, stack: AsyncExitStack) -> tuple[str, Redactor]:
+        """What the process has, whatever it carries out: its name, and what it knows to be secret."""
+        settings = self.settings
+        secret, executor = settings.prepare_home(), new_id("exe")
+        opening = open_stores(settings, executing=True, secret=secret, executor=executor)
+        self.stores = await stack.enter_async_context(opening)
+        redactor = Redactor((secret, *settings.own_secrets()))
+        self.models = Models(settings, self._model)
+        stack.push_async_callback(self.models.aclose)
+        self._tools = ToolHost(
+            timeout_seconds=settings.tool_timeout_seconds, result_bytes=settings.tool_result_bytes, redactor=redactor
+        )
+        stack.push_async_callback(self._tools.aclose)
+        self.hub = Hub(pace=PACE_SECONDS)
+        self.reader = StreamReader(self.stores.runs, self.hub)
+        self.manager = WebSocketManager(settings.connections_per_user)
+        self._meter = Meter()
+        self._slots = Slots(per_user=settings.runs_per_user, per_process=settings.runs_per_process)
+        return executor, redactor

@@ -117,7 +117,7 @@ class Reader(BaseAgent):
         return WHOSE.get()
 
 
-def test_a_run_that_waited_for_another_users_run_does_not_begin_in_that_users_context(tmp_path):
+def test_a_run_that_waited_for_another_users_run_begins_in_nobodys_context(tmp_path):
     async def main():
         held, release = asyncio.Event(), asyncio.Event()
 
@@ -140,7 +140,7 @@ def test_a_run_that_waited_for_another_users_run_does_not_begin_in_that_users_co
             release.set()
             return [await _output(runtime, "ada", ada), await _output(runtime, "bob", bob)]
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) == ["ada's", "bob's"]
+    assert asyncio.run(asyncio.wait_for(main(), 20)) == ["ada's", "nobody's"]
 
 
 async def _output(runtime, user_id, accepted):

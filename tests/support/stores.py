@@ -15,6 +15,7 @@ from netra_apex.core.conversations import Accepted, Post
 from netra_apex.core.events import DurableEvent, encode
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
+from netra_apex.core.runs import Seat
 from netra_apex.errors import StoreError
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
@@ -22,6 +23,8 @@ from netra_apex.stores.runs import RunStore
 from netra_apex.stores.sealing import Seal
 from netra_apex.stores.sqlite import SQLite
 from netra_apex.stores.steps import StepRows
+
+HERE = Seat(executor="exe_tests")
 
 
 @contextlib.asynccontextmanager
@@ -52,7 +55,7 @@ async def accept(
         run_id=run_id or new_id("run"),
         request_id=new_id("req"),
     )
-    return (await stores.runs.accept(context, Post(content=content, **post), agent="helper")).accepted
+    return (await stores.runs.accept(context, Post(content=content, **post), agent="helper", seat=HERE)).accepted
 
 
 def context_of(accepted: Accepted, user: str = "ada") -> UserExecutionContext:

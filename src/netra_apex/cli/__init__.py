@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from netra_apex.cli import chat, doctor, new, probe, runs, serve, user
+from netra_apex.cli import chat, doctor, new, probe, runs, serve, user, worker
 from netra_apex.cli.terminal import FAILED, INTERNAL, USAGE, tell
 from netra_apex.errors import ConfigurationError, InvalidContext, NetraError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("chat")(chat.chat)
 app.command("new")(new.new)
 app.command("probe")(probe.probe)

@@ -64,10 +64,15 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An accepted post with what was said in its thread before it, as that stood in the same moment."""
+    """An accepted post with what was said in its thread before it, as that stood in the same moment.
+
+    `started`: it is this process's to carry out, now. `queued` is the event that it waits, which is stored, as JSON.
+    """
 
     accepted: Accepted
     history: tuple[ModelMessage, ...] = ()
+    started: bool = False
+    queued: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ Source of the shapes: docs/reference/socket.md. An event is created with what it
 for pydantic, measured.
 """
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -148,6 +149,11 @@ EventKind = Literal["message", "thinking"]
 
 _encoder = msgspec.json.Encoder()
 _decoder: "msgspec.json.Decoder[DurableEvent]" = msgspec.json.Decoder(DurableEvent)
+
+
+def told_now() -> str:
+    """The time as events tell it: RFC 3339, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encode(event: DurableEvent | PassingFrame) -> str:

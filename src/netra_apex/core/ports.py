@@ -3,17 +3,17 @@
 `stores` and `providers` satisfy them; `runtime` brings the two together. Nothing here has a body.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from netra_apex.core.accounts import Session, User
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Accepted, Admitted, Message, Page, Post, Thread
+from netra_apex.core.conversations import Admitted, Message, Page, Post, Thread
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.journal import LedgerEntry, Step
 from netra_apex.core.messages import ModelMessage, ModelRequest, Reply
-from netra_apex.core.runs import Claim, Run, RunStatus, RunStream
+from netra_apex.core.runs import Claim, Run, RunStatus, RunStream, Seat
 
 
 class Deltas(Protocol):
@@ -218,22 +218,22 @@ class Runs(Protocol):
     and keeps its order.
     """
 
-    def accept(self, context: UserExecutionContext, post: Post, *, agent: str) -> Awaitable[Admitted]:
+    def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Awaitable[Admitted]:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
 
-        The context's thread is the post's, or the one that its new thread is to be. What was said in the
-        thread before comes along.
+        The context's thread is the post's, or the one that its new thread is to be. What was said in the thread before
+        comes along. Whether it starts here and now, or waits, is decided in the same transaction.
 
-        Raises: NotFound, Busy, IdempotencyConflict: nothing was written.
+        Raises: NotFound, Busy, QueueFull, IdempotencyConflict: nothing was written.
         """
         ...
 
-    async def repeated(self, user_id: str, post: Post) -> Accepted | None:
-        """The answer that the post's idempotency key had. Raises: IdempotencyConflict: for other content."""
-        ...
-
-    async def begin(self, context: UserExecutionContext, agent: str, task: str) -> tuple[ModelMessage, ...]:
+    async def begin(
+        self, context: UserExecutionContext, agent: str, task: str, *, executor: str | None = None
+    ) -> tuple[ModelMessage, ...]:
         """Makes sure that the run exists, and returns what was said in its thread before it, oldest first.
+
+        One that is made here is a program's own, and `executor`'s.
 
         Raises: NotFound: the context names a thread that is not the user's.
         """
@@ -278,24 +278,13 @@ class Runs(Protocol):
         """(run id, by whom) of unfinished runs whose end was asked for from another process."""
         ...
 
-    async def unfinished_runs(self, limit: int, *, after: str = "") -> tuple[Run, ...]:
-        """Runs that have not ended, of all users, oldest first, after this run id: what a start finds."""
-        ...
-
     async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]:
         """The operator's list, newest first."""
         ...
 
 
 class Journals(Protocol):
-    """What runs have done, and taking up those that nobody carries out any more."""
-
-    async def claim(self, user_id: str, run_id: str) -> Claim | None:
-        """Takes an unfinished run up: from now on nobody who had it before can store anything in it.
-
-        None where the user has no such unfinished run.
-        """
-        ...
+    """What runs have done."""
 
     async def steps(self, user_id: str, run_id: str) -> tuple[Step, ...]:
         """The run's journal, in the order of its keys. Raises: StoreError: it cannot be read."""
@@ -303,4 +292,85 @@ class Journals(Protocol):
 
     async def ledger(self, user_id: str, run_id: str) -> tuple[LedgerEntry, ...]:
         """The run's steps without their results, in the order in which they began."""
+        ...
+
+
+class Turns(Protocol):
+    """Whose turn it is: which of the runs that wait may start, decided in one place for all processes.
+
+    A run waits while nobody carries it out: it was accepted and not started, or whoever had it is gone.
+    """
+
+    async def waiting(self) -> tuple[tuple[str, int], ...]:
+        """(user, how many of theirs are carried out) of everybody of whom a run waits."""
+        ...
+
+    async def take(self, user_id: str, executor: str, *, per_user: int) -> Claim | None:
+        """Takes up the first of this user's runs whose turn it is; None where it is none's.
+
+        Those of one thread come one after another, and no more than `per_user` at once.
+        """
+        ...
+
+    async def claim(self, user_id: str, run_id: str, executor: str | None = None) -> Claim | None:
+        """Takes up this run, which waits, whatever the limits: from now on nobody who had it can store anything in it.
+
+        None where the user has no such run, where it has ended, or somebody has it.
+        """
+        ...
+
+    async def leave(self, user_id: str, run_id: str, epoch: int) -> None:
+        """Lets go of a run: it waits for another process."""
+        ...
+
+    async def leave_all_of(self, executor: str) -> int:
+        """Lets go, in its name, of everything that a process has that is no more. Answers how many."""
+        ...
+
+    async def executors(self) -> frozenset[str]:
+        """Processes that have runs."""
+        ...
+
+    async def waiting_runs(self) -> int:
+        """How many runs wait, of all users."""
+        ...
+
+
+class Presence(Protocol):
+    """Which processes on this database live, where there may be several."""
+
+    async def seen(self, room: int) -> bool:
+        """Says that this process lives; True where it had to begin anew, having lost its connection."""
+        ...
+
+    async def others(self) -> tuple[tuple[str, int], ...]:
+        """(executor, ms since it was seen) of every other process that is known or has runs."""
+        ...
+
+    async def bury(self, executor: str, *, whatever: bool) -> int | None:
+        """Lets go of what a dead process has: how many runs. None where it lives, unless `whatever`."""
+        ...
+
+    async def close(self) -> None:
+        """This process is gone."""
+        ...
+
+
+class Bus(Protocol):
+    """What processes tell one another, where there are several. It may be lost; what must not be is in the store."""
+
+    def send(self, topic: str, text: str, *, urgent: bool = True) -> None:
+        """Tells everybody who listens to this topic, soon. `text` is a JSON object."""
+        ...
+
+    def listen(self, topic: str, heard: Callable[[str], None]) -> None:
+        """Calls `heard` with what is told on this topic."""
+        ...
+
+    def on_back(self, call: Callable[[], None]) -> None:
+        """Calls this when it listens again after something may have been missed."""
+        ...
+
+    async def run(self) -> None:
+        """Listens and tells, until it is cancelled."""
         ...

@@ -155,20 +155,6 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
-    """What who takes a run up is told of it. `recoveries` is how often in a row it was taken up without a step done.
-
-    `task` is what it was asked, `permissions` what its user had then. A run that was not `posted` is a program's own.
-    """
-
-    epoch: int
-    recoveries: int
-    posted: bool
-    permissions: frozenset[str]
-    task: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """A run as it is stored: ids, state and times. `message_id` is the user's message that it answers."""
 
@@ -181,3 +167,31 @@ class Run:
     last_seq: int
     created_at: datetime
     ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What who takes a run up is told of it. `recoveries` is how often in a row it was taken up without a step done.
+
+    `task` is what it was asked, `permissions` what its user had then. A run that was not `posted` is a program's own.
+    """
+
+    epoch: int
+    recoveries: int
+    posted: bool
+    permissions: frozenset[str]
+    task: str
+    run: Run = field(compare=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seat:
+    """What the process that accepts a run could give it: its own `executor`, if it has `room`; and the user's limits.
+
+    An `executor` of None is a process that executes no runs: others do.
+    """
+
+    executor: str | None = None
+    room: bool = True
+    per_user: int = 1_000_000
+    queued_per_user: int = 1_000_000

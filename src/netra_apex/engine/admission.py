@@ -3,21 +3,34 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.context import UserExecutionContext, check_identity
-from netra_apex.core.conversations import Accepted, Post, check_post
+from netra_apex.core.conversations import Accepted, Admitted, Post, check_post
 from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Conversations, Runs
 from netra_apex.core.redaction import Redactor
-from netra_apex.core.runs import Run, RunStatus
-from netra_apex.engine.limits import Place
+from netra_apex.core.runs import Run, RunStatus, Seat
 from netra_apex.engine.orders import Order, Runner
-from netra_apex.errors import Draining, Forbidden, InvalidContext, NotFound, QueueFull
+from netra_apex.errors import Draining, Forbidden, InvalidContext, NotFound
 
 CANCEL_SECONDS = 2.5  # how long a cancel waits to see the ending that G9 promises within 2 s
+LOOK_SECONDS = 0.03  # between two looks at a run that ends elsewhere
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Doors:
+    """What a process gives its admission: the group of its tasks, a redactor, and what it could give a run.
+
+    `accepted` is called for each run that was, before it starts.
+    """
+
+    group: asyncio.TaskGroup
+    redactor: Redactor
+    seat: Seat
+    accepted: Callable[[UserExecutionContext, Admitted], None]
 
 
 class Admission:
@@ -29,15 +42,16 @@ class Admission:
         runs: Runs,
         conversations: Conversations,
         runner: Runner,
-        group: asyncio.TaskGroup,
-        redactor: Redactor,
+        doors: "Doors",
     ) -> None:
         self._registry = registry
         self._runs = runs
         self._conversations = conversations
         self._runner = runner
-        self._group = group
-        self._redactor = redactor
+        self._group = doors.group
+        self._redactor = doors.redactor
+        self._seat = doors.seat
+        self._accepted = doors.accepted
         self.draining = False
 
     async def post(
@@ -80,16 +94,23 @@ class Admission:
             raise NotFound("run", run_id)
         if run.status.ended:
             return run
-        ended = self._runner.cancel(run_id, user_id)
-        if ended is None:
-            # This process is about to stop and has left it to the next one, which finds this.
-            await self._runs.request_cancel(run_id, user_id)
-        elif wait:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CANCEL_SECONDS):
+        ended = await self._runner.cancel(run, user_id)
+        if not wait:
+            return run
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_SECONDS):
+                if ended is not None:
                     await ended.wait()
-            run = await self._runs.run(user_id, run_id) or run
-        return run
+                return await self._until_ended(run)
+        return await self._runs.run(user_id, run_id) or run
+
+    async def _until_ended(self, run: Run) -> Run:
+        """How the run stands once it has ended, wherever that is."""
+        while True:
+            now = await self._runs.run(run.user_id, run.run_id)
+            if now is None or now.status.ended or self.draining:
+                return now or run
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def delete_thread(self, user_id: str, thread_id: str) -> bool:
         """Deletes a thread of this user; what runs in it is cancelled first. False: the user has no such thread.
@@ -110,33 +131,27 @@ class Admission:
         on_accepted: Callable[[Accepted], None],
     ) -> Accepted:
         context = UserExecutionContext.new(user_id, thread_id=post.thread_id, permissions=permissions)
-        place = Place(user_id, context.thread_id, context.run_id)
         content = self._redactor.text(post.content)
         stored = replace(post, content=content)
+        room = self._runner.reserve()
         try:
-            self._runner.enter(place)
-        except QueueFull:
-            # What was accepted once is answered alike however full the queue is now.
-            repeated = await self._runs.repeated(user_id, stored)
-            if repeated is None:
-                raise
-            on_accepted(repeated)
-            return repeated
-        try:
-            admitted = await self._runs.accept(context, stored, agent=agent)
+            admitted = await self._runs.accept(context, stored, agent=agent, seat=replace(self._seat, room=room))
         except BaseException:
-            self._runner.leave(place)
+            if room:
+                self._runner.free()
             raise
         accepted = admitted.accepted
-        if accepted.repeated:
-            self._runner.leave(place)
         on_accepted(accepted)
-        if accepted.repeated:
-            return accepted
-        started = self._runner.start(Order(context, agent, content, admitted.history))
-        if post.if_busy == "interrupt" and not started:
+        if not accepted.repeated:
+            self._accepted(context, admitted)
+        if admitted.started:
+            self._runner.start(Order(context, agent, content, admitted.history))
+            return replace(accepted, status=RunStatus.RUNNING)
+        if room:
+            self._runner.free()
+        if post.if_busy == "interrupt" and not accepted.repeated:
             await self._interrupt(user_id, accepted)
-        return replace(accepted, status=RunStatus.RUNNING) if started else accepted
+        return accepted
 
     async def _interrupt(self, user_id: str, accepted: Accepted) -> None:
         """Cancels what the thread was about to do before this run, which then has its turn."""

@@ -57,12 +57,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class EngineParts:
-    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls."""
+    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls.
+
+    `executor` is the name that the process carries runs out by.
+    """
 
     model: Callable[[str | None], Model]
     runs: Runs
     tools: ToolHost
     settings: Settings
+    executor: str | None = None
 
 
 class UserExecutionEngine:
@@ -129,7 +133,7 @@ class UserExecutionEngine:
             raise Forbidden(f"agent {agent} needs the permission {instance.requires}")
         if history is None:
             task = self._parts.tools.redactor.text(check_text("the task", task, limit=MAX_CONTENT))
-            history = await self._parts.runs.begin(self.context, agent, task)
+            history = await self._parts.runs.begin(self.context, agent, task, executor=self._parts.executor)
         began = time.perf_counter()
         voice = self._emitter.voice(agent)
         lent = self._lend(instance, voice, history, task)

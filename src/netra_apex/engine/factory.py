@@ -32,14 +32,14 @@ class EngineLease:
         """Whether it has its slot."""
         return self._taken
 
-    def reserve(self) -> None:
+    def reserve(self, *, counted: bool = False) -> None:
         """Takes the slot already, in one step with the decision that there is one.
 
         Raises:
-            QueueFull: the user, or the process, has as many runs as allowed.
+            QueueFull: the user, or the process, has as many runs as allowed; not where that was `counted` before.
         """
         if not self._taken:
-            self._slots.take(self._context.user_id)
+            self._slots.take(self._context.user_id, counted=counted)
             self._taken = True
 
     def release(self) -> None:

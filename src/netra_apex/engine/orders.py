@@ -11,8 +11,7 @@ from typing import Protocol
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.journal import Journal
 from netra_apex.core.messages import ModelMessage
-from netra_apex.core.runs import RunStream
-from netra_apex.engine.limits import Place
+from netra_apex.core.runs import Run, RunStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class TakenUp:
 class Order:
     """An accepted run, to be carried out. `history` is what was said in its thread when it was accepted.
 
-    `taken_up` is of a run that another process had before; its history is looked up.
+    `taken_up` is of a run that waited, or that another process had before; its history is looked up.
     """
 
     context: UserExecutionContext
@@ -36,31 +35,26 @@ class Order:
     history: tuple[ModelMessage, ...]
     taken_up: TakenUp | None = None
 
-    @property
-    def place(self) -> Place:
-        """Where it stands in the schedule."""
-        return Place(self.context.user_id, self.context.thread_id, self.context.run_id)
-
 
 class Runner(Protocol):
     """What carries accepted runs out."""
 
-    def enter(self, place: Place) -> None:
-        """Takes a place for a run that is about to be accepted. Raises: QueueFull."""
+    def reserve(self) -> bool:
+        """Whether there is room for one more run here, which is then kept: `start` uses it, `free` gives it up."""
         ...
 
-    def leave(self, place: Place) -> None:
-        """Gives the place back: the run was not accepted."""
+    def free(self) -> None:
+        """The room that was reserved is not needed: the run was not accepted, or waits."""
         ...
 
-    def start(self, order: Order) -> bool:
-        """Carries out an accepted run, now (True) or in its turn (False)."""
+    def start(self, order: Order) -> None:
+        """Carries out an accepted run, in the room that was reserved for it."""
         ...
 
-    def take_up(self, order: Order) -> None:
-        """Carries out a run that another process had before, in its turn: it was admitted then."""
+    def look(self) -> None:
+        """Some run may wait that could start here: looks for it soon."""
         ...
 
-    def cancel(self, run_id: str, by: str) -> asyncio.Event | None:
-        """Stops a run; the answer is set once it has ended. None: this runner does not have it."""
+    async def cancel(self, run: Run, by: str) -> asyncio.Event | None:
+        """Stops a run, here or wherever it is carried out; the answer is set once it has ended, where that is here."""
         ...

@@ -23,19 +23,22 @@ CORS_METHODS = ("GET", "POST", "PATCH", "DELETE")
 CORS_HEADERS = ("Authorization", "Content-Type", "Last-Event-ID")
 
 
-def create_app(registry: AgentRegistry, settings: Settings | None = None, *, model: Model | None = None) -> FastAPI:
+def create_app(
+    registry: AgentRegistry, settings: Settings | None = None, *, model: Model | None = None, execute: bool = True
+) -> FastAPI:
     """The server as an ASGI application.
 
     Served by itself, it starts with its lifespan. Mounted in another application, whose lifespan does not reach it,
     it starts with its first request.
 
-    `settings` left out are read from their usual places; `model` replaces the one that they name.
+    `settings` left out are read from their usual places; `model` replaces the one that they name. With `execute`
+    False runs are left to other processes on the same Postgres database.
 
     Raises:
         ConfigurationError: a setting is wrong.
     """
     settings = Settings.load() if settings is None else settings
-    lifecycle = Lifecycle(registry, settings, model)
+    lifecycle = Lifecycle(registry, settings, model, execute=execute)
     app = _Application(
         title="Netra Apex",
         version=version("netra-apex"),

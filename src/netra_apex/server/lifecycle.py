@@ -30,10 +30,13 @@ class Lifecycle:
     the runtime is left in order then.
     """
 
-    def __init__(self, registry: AgentRegistry, settings: Settings, model: Model | None) -> None:
+    def __init__(
+        self, registry: AgentRegistry, settings: Settings, model: Model | None, *, execute: bool = True
+    ) -> None:
         self.settings = settings
         self._registry = registry
         self._model = model
+        self._execute = execute
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[Services]
         self._over: asyncio.Event
@@ -89,7 +92,7 @@ class Lifecycle:
             log.error("the runtime ended by itself", exc_info=error)
 
     async def _hold(self, ready: "asyncio.Future[Services]", over: asyncio.Event) -> None:
-        async with Runtime(self._registry, self.settings, model=self._model) as runtime:
+        async with Runtime(self._registry, self.settings, model=self._model, execute=self._execute) as runtime:
             accounts = runtime.stores.accounts
             tokens = AccessTokens(self.settings.prepare_home())
             passwords = Passwords()

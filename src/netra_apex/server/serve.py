@@ -39,8 +39,10 @@ GOODBYE_LOOK_SECONDS = 0.02
 LEFT_BEHIND_SECONDS = 2  # after all is closed, how long tasks and threads that agents left behind may take
 
 
-def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = None) -> int:
+def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = None, execute: bool = True) -> int:
     """Serves until it is told to stop, and returns the exit code: 0 after an orderly end, 2 where it cannot start.
+
+    Runs are executed here too, unless `execute` is False.
 
     The first SIGTERM or SIGINT drains: `/readyz` is 503, new messages are refused, and runs that are under way have
     NETRA_DRAIN_SECONDS to end. A second one ends the process at once. The process is to end with the return: where an
@@ -50,12 +52,12 @@ def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = 
         logs.configure(Redactor((*settings.own_secrets(), settings.prepare_home())).text)
         listening = _listen(settings)
         with contextlib.closing(listening):
-            app = create_app(registry, settings, model=model)
+            app = create_app(registry, settings, model=model, execute=execute)
             server = DrainingServer(_config(app, settings), app.state.lifecycle)
-            _spare_the_collector()
+            spare_the_collector()
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-                _run(runner.get_loop(), server.serve(sockets=[listening]))
-                _end_process_soon()
+                run_to_the_end(runner.get_loop(), server.serve(sockets=[listening]))
+                end_process_soon()
     except (ConfigurationError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         return WRONG_USAGE
@@ -65,7 +67,7 @@ def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = 
     return 0
 
 
-def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
+def run_to_the_end(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
     """Runs the loop until the server has ended, whatever else wants to end it.
 
     asyncio lets a `SystemExit` or `KeyboardInterrupt` rise from any task through the loop. An agent's own is contained
@@ -127,7 +129,7 @@ class DrainingServer(uvicorn.Server):
         try:
             services = await self._lifecycle.services()
             services.start_draining()
-            log.info("draining", runs=services.runtime.metrics()["runs_active"])
+            log.info("draining")
             await services.runtime.drain()
             await self._goodbyes()
         finally:
@@ -217,7 +219,7 @@ def _listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Lets the collector pass over what is there now, and look less often: most is freed without it.
 
     It was a fifteenth of a run's CPU.
@@ -227,7 +229,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def _end_process_soon() -> None:
+def end_process_soon() -> None:
     """Ends the process though somebody's code ignores its cancellation: asyncio and Python would wait for it for ever.
 
     Nothing is lost by it: the runtime is closed, and what was told is stored (G1).

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from netra_apex.settings import Settings
 from netra_apex.stores.accounts import AccountStore
+from netra_apex.stores.bus import PostgresBus
 from netra_apex.stores.connecting import Server
 from netra_apex.stores.conversations import ConversationStore
 from netra_apex.stores.database import Database
 from netra_apex.stores.postgres import Postgres
+from netra_apex.stores.presence import PostgresPresence
 from netra_apex.stores.runs import RunStore
 from netra_apex.stores.sealing import Seal
 from netra_apex.stores.sqlite import ExecutorLock, SQLite, prepare
 from netra_apex.stores.steps import JournalStore, StepRows
+from netra_apex.stores.turns import TurnStore
 from netra_apex.stores.upgrading import prepared
 
 __all__ = ["Stores", "open_stores"]
@@ -28,30 +31,40 @@ class Stores:
     conversations: ConversationStore
     runs: RunStore
     journals: JournalStore
+    turns: TurnStore
+    presence: PostgresPresence | None = None
+    bus: PostgresBus | None = None
 
 
 @contextlib.asynccontextmanager
 async def open_stores(
-    settings: Settings, *, executing: bool = False, secret: str | None = None
+    settings: Settings, *, executing: bool = False, secret: str | None = None, executor: str | None = None
 ) -> AsyncGenerator[Stores]:
     """Opens the database that the settings name, brings its schema up to date, and closes it in the end.
 
     `executing` takes the lock of the one process that executes runs; a command beside a server does without. The
-    journal is sealed with `secret`; without it nothing of it can be read or written.
+    journal is sealed with `secret`; without it nothing of it can be read or written. On Postgres, `executor` is the
+    name by which a process meets the others there.
 
     Raises:
         HomeInUse: another process executes runs on it.
         StoreError: it cannot be opened, or is newer than this version.
     """
     async with contextlib.AsyncExitStack() as stack:
+        presence = bus = None
         if settings.on_postgres:
             database = await _postgres(settings)
+            stack.push_async_callback(database.close)
+            if executor is not None:
+                presence, bus = PostgresPresence(database, executor), PostgresBus(database, executor)
+                stack.push_async_callback(presence.close)
         else:
             database = _sqlite(settings, stack, executing=executing)
-        stack.push_async_callback(database.close)
+            stack.push_async_callback(database.close)
         rows = StepRows(None if secret is None else Seal(secret))
         runs, journals = RunStore(database, settings.history_messages, rows), JournalStore(database, rows)
-        yield Stores(database, AccountStore(database), ConversationStore(database), runs, journals)
+        accounts, conversations = AccountStore(database), ConversationStore(database)
+        yield Stores(database, accounts, conversations, runs, journals, TurnStore(database), presence, bus)
 
 
 def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: bool) -> Database:
@@ -62,6 +75,6 @@ def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: 
     return SQLite(path)
 
 
-async def _postgres(settings: Settings) -> Database:
+async def _postgres(settings: Settings) -> Postgres:
     assert settings.database_url is not None
     return await Postgres.open(await prepared(Server(settings.database_url), may_upgrade=True))

@@ -5,11 +5,14 @@ from typing import Any
 
 import msgspec
 
-from netra_apex.core.conversations import Accepted, Post
+from netra_apex.core.conversations import Accepted, Admitted, Post
+from netra_apex.core.events import RunQueued, encode, told_now
 from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage
-from netra_apex.errors import Busy, IdempotencyConflict, NotFound
+from netra_apex.core.runs import Seat
+from netra_apex.errors import IdempotencyConflict, NotFound
 from netra_apex.stores.database import Transaction
 from netra_apex.stores.statements import statements
+from netra_apex.stores.turns import reason_to_wait
 
 SQL = statements("runs")
 TITLE_LENGTH = 80
@@ -31,27 +34,51 @@ def digest(post: Post) -> str:
     return hashlib.sha256(said).hexdigest()
 
 
-async def accept(tx: Transaction, post: Post, values: dict[str, Any]) -> tuple[Accepted, int]:
+async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat) -> tuple[Admitted, int]:
     """Thread, message and run; or the answer that was given before. With the run's position in its thread."""
     await tx.lock(values["user_id"])
     # Refusals come first: a job that refuses has written nothing.
     before = await repeated(tx, post, values)
     if before is not None:
-        return before, 1
+        return Admitted(before), 1
+    replaced = None if post.thread_id is None else await _check_thread(tx, post, values)
+    reason = await reason_to_wait(tx, seat, post.if_busy, values)
     position = 1
-    if post.thread_id is not None:
-        position = await _in_thread(tx, post, values)
-    else:
+    if post.thread_id is None:
         await tx.run(SQL["add_thread"], values)
-    row = values | {"position": position}
+    else:
+        position = await _in_thread(tx, values, replaced)
+    started = reason is None and seat.executor is not None
+    row = values | {
+        "position": position,
+        "executor": seat.executor if started else None,
+        "last_seq": int(reason is not None),
+    }
     await tx.run(SQL["add_run"], row)
     await tx.run(SQL["add_message"], row)
+    queued = None
+    if reason is not None:
+        queued = _queued(values, reason)
+        await tx.run(SQL["add_event"], row | {"seq": 1, "body": queued})
     if post.idempotency_key is not None:
         await tx.run(SQL["remember_key"], values)
     accepted = Accepted(
         thread_id=values["thread_id"], run_id=values["run_id"], message_id=values["message_id"], status="queued"
     )
-    return accepted, position
+    return Admitted(accepted, started=started, queued=queued), position
+
+
+def _queued(values: dict[str, Any], reason: str) -> str:
+    """The event that a run waits, which is its first."""
+    event = RunQueued(
+        reason=reason,
+        seq=1,
+        run_id=values["run_id"],
+        thread_id=values["thread_id"],
+        agent=values["agent"],
+        at=told_now(),
+    )
+    return encode(event)
 
 
 async def repeated(tx: Transaction, post: Post, values: dict[str, Any]) -> Accepted | None:
@@ -67,20 +94,23 @@ async def repeated(tx: Transaction, post: Post, values: dict[str, Any]) -> Accep
     return Accepted(thread_id=thread_id, run_id=run_id, message_id=message_id, status=status, repeated=True)
 
 
-async def _in_thread(tx: Transaction, post: Post, values: dict[str, Any]) -> int:
-    """The position of a new run in an existing thread, once it is sure that the post may be accepted."""
+async def _check_thread(tx: Transaction, post: Post, values: dict[str, Any]) -> int | None:
+    """Whether the thread is there, and the message that is to be replaced: its position, if there is to be one."""
     if await tx.one(SQL["thread_title"], values) is None:
         raise NotFound("thread", values["thread_id"])
-    replaced = None
-    if post.replace is not None:
-        replaced = await tx.one(SQL["position_of"], values | {"message_id": post.replace})
-        if replaced is None:
-            raise NotFound("message of yours in this thread", post.replace)
-    if post.if_busy == "reject" and await tx.one(SQL["busy"], values) is not None:
-        raise Busy("the thread has a run under way")
+    if post.replace is None:
+        return None
+    replaced = await tx.one(SQL["position_of"], values | {"message_id": post.replace})
+    if replaced is None:
+        raise NotFound("message of yours in this thread", post.replace)
+    return int(replaced[0])
+
+
+async def _in_thread(tx: Transaction, values: dict[str, Any], replaced: int | None) -> int:
+    """The position of a new run in an existing thread, which is told of it."""
     position = await _next_position(tx, values)
     if replaced is not None:
-        await tx.run(SQL["replace_from"], values | {"position": replaced[0]})
+        await tx.run(SQL["replace_from"], values | {"position": replaced})
     await tx.run(SQL["touch_thread"], values)
     return position
 
@@ -92,7 +122,7 @@ async def open_run(tx: Transaction, values: dict[str, Any]) -> int:
     if await tx.one(SQL["thread_title"], values) is None:
         raise NotFound("thread", values["thread_id"])
     position = await _next_position(tx, values)
-    row = values | {"position": position}
+    row = values | {"position": position, "last_seq": 0}
     await tx.run(SQL["add_run"], row)
     await tx.run(SQL["add_message"], row)
     return position

@@ -49,6 +49,8 @@ class AccountStore:
         """
 
         async def job(tx: Transaction) -> None:
+            for name in sorted(name for name, *_ in users):  # in one order, so that nobody waits for each other
+                await tx.lock(name)
             taken = [name for name, *_ in users if await tx.one(SQL["user"], {"user_id": name})]
             if taken:
                 there = "there is a user" if len(taken) == 1 else "there are users"

@@ -1,18 +1,19 @@
 """Runs and their event log (port: `core.ports.Runs`). The owner is in every WHERE but the operator's."""
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Accepted, Admitted, Post
+from netra_apex.core.conversations import Admitted, Post
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
 from netra_apex.core.messages import ModelMessage
-from netra_apex.core.runs import Run, RunStatus
-from netra_apex.stores.accepting import accept, digest, open_run, repeated, said_before, title_of
+from netra_apex.core.runs import Run, RunStatus, Seat
+from netra_apex.stores.accepting import accept, digest, open_run, said_before, title_of
 from netra_apex.stores.database import Database, Transaction
 from netra_apex.stores.rows import now_ms, run_of
 from netra_apex.stores.statements import statements
@@ -30,14 +31,14 @@ class RunStore:
         self._limit = history_messages
         self._rows = rows
 
-    async def accept(self, context: UserExecutionContext, post: Post, *, agent: str) -> Admitted:
+    async def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Admitted:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
 
         The context's thread is the post's, or the one that its new thread is to be. What was said in the thread
         before comes along: a run that starts at once need not ask again.
 
         Raises:
-            NotFound, Busy, IdempotencyConflict: nothing was written.
+            NotFound, Busy, QueueFull, IdempotencyConflict: nothing was written.
         """
         values: dict[str, Any] = {
             "user_id": context.user_id,
@@ -55,28 +56,16 @@ class RunStore:
             "permissions": msgspec.json.encode(sorted(context.permissions)).decode(),
             "posted": 1,
         }
-        accepted, position = await self._database.write(
-            lambda tx: accept(tx, post, values), user=context.user_id, alone=True
+        admitted, position = await self._database.write(
+            lambda tx: accept(tx, post, values, seat), user=context.user_id, alone=True
         )
-        if accepted.repeated or position == 1:
-            return Admitted(accepted)
-        return Admitted(accepted, await self._said_before(values))
+        if position == 1 or not admitted.started:
+            return admitted  # one that waits asks when it starts: those before it will have said something
+        return replace(admitted, history=await self._said_before(values))
 
-    async def repeated(self, user_id: str, post: Post) -> Accepted | None:
-        """The answer that the post's idempotency key had; None where it had none.
-
-        Raises:
-            IdempotencyConflict: it had one for other content.
-        """
-        values = {
-            "user_id": user_id,
-            "scope": post.thread_id or "",
-            "key": post.idempotency_key,
-            "digest": digest(post),
-        }
-        return await self._database.read(lambda tx: repeated(tx, post, values), user=user_id)
-
-    async def begin(self, context: UserExecutionContext, agent: str, task: str) -> tuple[ModelMessage, ...]:
+    async def begin(
+        self, context: UserExecutionContext, agent: str, task: str, *, executor: str | None = None
+    ) -> tuple[ModelMessage, ...]:
         """Makes sure that the run exists, and returns what was said in its thread before it, oldest first.
 
         Never a call without its answer.
@@ -97,6 +86,7 @@ class RunStore:
                 "now": now_ms(),
                 "permissions": "[]",
                 "posted": 0,
+                "executor": executor,
             }
             if await self._database.write(lambda tx: open_run(tx, new), user=context.user_id, alone=True) > 1:
                 said = await self._said_before(values)
@@ -166,12 +156,6 @@ class RunStore:
         """(run id, by whom) of unfinished runs whose end was asked for from another process."""
         rows = await self._database.read(lambda tx: tx.all(SQL["cancels_requested"], {}), user=None)
         return tuple((run_id, by) for run_id, by in rows)
-
-    async def unfinished_runs(self, limit: int, *, after: str = "") -> tuple[Run, ...]:
-        """Runs that have not ended, of all users, oldest first, after this run id."""
-        values = {"limit": limit, "after": after}
-        rows = await self._database.read(lambda tx: tx.all(SQL["unfinished_runs"], values), user=None)
-        return tuple(run_of(row) for row in rows)
 
     async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]:
         """The operator's list, newest first; of these statuses, or of all where none is named."""

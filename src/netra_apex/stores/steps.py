@@ -6,9 +6,8 @@ import msgspec
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.journal import LedgerEntry, Step
-from netra_apex.core.runs import Claim
 from netra_apex.errors import StoreError
-from netra_apex.stores.database import Database, Row, Transaction
+from netra_apex.stores.database import Database, Row
 from netra_apex.stores.rows import now_ms
 from netra_apex.stores.sealing import Seal
 from netra_apex.stores.statements import statements
@@ -69,25 +68,6 @@ class JournalStore:
     def __init__(self, database: Database, rows: StepRows) -> None:
         self._database = database
         self._rows = rows
-
-    async def claim(self, user_id: str, run_id: str) -> Claim | None:
-        """Takes an unfinished run up: from now on nobody who had it before can store anything in it."""
-        values = {"user_id": user_id, "run_id": run_id}
-
-        async def job(tx: Transaction) -> Row | None:
-            return await tx.one(SQL["claim"], values)
-
-        row = await self._database.write(job, user=user_id, alone=True)
-        if row is None:
-            return None
-        epoch, recoveries, posted, permissions, task = row
-        return Claim(
-            epoch=epoch,
-            recoveries=recoveries,
-            posted=bool(posted),
-            permissions=frozenset(msgspec.json.decode(permissions, type=list[str])),
-            task=task,
-        )
 
     async def steps(self, user_id: str, run_id: str) -> tuple[Step, ...]:
         """The run's journal, in the order of its keys.

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -23,6 +22,7 @@ from netra_apex.core.events import (
     ToolExecuting,
     encode,
     is_terminal,
+    told_now,
 )
 from netra_apex.core.ids import derived_id
 from netra_apex.core.journal import Step
@@ -65,6 +65,7 @@ class UserWebSocketEmitter:
         self._hub = hub
         last = self.stream.last_seq
         self.feed: RunFeed = hub.open(context.user_id, context.thread_id, context.run_id, base=last)
+        hub.adopt(self.feed)
         self._unstored: BaseException | None = None
         self._closed = False
 
@@ -88,7 +89,7 @@ class UserWebSocketEmitter:
             raise self._unstored
         if not events and not steps:
             return _NOTHING
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = told_now()
         stamped: list[tuple[DurableEvent, str]] = []
         for seq, event in enumerate(events, self.stream.last_seq + 1):
             whole = replace(
@@ -136,6 +137,7 @@ class UserWebSocketEmitter:
     def close(self) -> None:
         """Nothing can be told any more through this emitter."""
         self._closed = True
+        self._hub.release(self.feed)
         if not self.stream.last_seq:
             # A feed that has begun stays until its run has ended: who ends a run that broke tells its readers there.
             self._hub.close(self.feed)

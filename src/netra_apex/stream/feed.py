@@ -42,7 +42,18 @@ class LiveText:
 class RunFeed:
     """The live end of one run's stream. Followers are woken, and then take what they lack."""
 
-    def __init__(self, user_id: str, thread_id: str, run_id: str, base: int | None) -> None:
+    def __init__(
+        self,
+        user_id: str,
+        thread_id: str,
+        run_id: str,
+        base: int | None,
+        *,
+        on_followed: Callable[["RunFeed"], None] = lambda _: None,
+    ) -> None:
+        self.local = False  # whether it is this process that carries the run out
+        self.idle = False  # nobody follows it, nor did when that was looked at last
+        self._on_followed = on_followed
         self.user_id = user_id
         self.thread_id = thread_id
         self.run_id = run_id
@@ -56,10 +67,37 @@ class RunFeed:
     def add_follower(self, wake: Callable[[], None]) -> None:
         """Calls `wake` whenever there is more, until it is removed."""
         self._followers.add(wake)
+        self.idle = False
+        self._on_followed(self)
 
     def remove_follower(self, wake: Callable[[], None]) -> None:
         """Calls `wake` no more."""
         self._followers.discard(wake)
+
+    @property
+    def followed(self) -> bool:
+        """Whether anybody wants to know of it."""
+        return bool(self._followers)
+
+    @property
+    def last(self) -> int | None:
+        """The last event that was told here; None while that is not known."""
+        return self._tail[-1][0] if self._tail else self._base
+
+    def skip_to(self, seq: int) -> None:
+        """Events up to this one are stored, and were not told here: who lacks them reads the log."""
+        if self.last is None or self.last < seq:
+            self._base = seq
+            self._tail.clear()
+            self._chars = 0
+            self.wake()
+
+    def lose_track(self) -> None:
+        """Something may have been told that was not heard here: whoever follows reads the log."""
+        self._base = None
+        self._tail.clear()
+        self._chars = 0
+        self.wake()
 
     def since(self, seq: int) -> list[tuple[int, str]] | None:
         """The stored events after `seq`; None where the tail does not reach back so far and the log must be read."""
@@ -97,6 +135,10 @@ class Hub:
 
     def __init__(self, *, pace: float = 0.0) -> None:
         self._pace = pace
+        # Where there are other processes: called when somebody follows a run that this one does not carry out, and
+        # when this one begins to carry one out.
+        self.on_followed: Callable[[RunFeed], None] = lambda _: None
+        self.on_local: Callable[[RunFeed], None] = lambda _: None
         self._feeds: dict[str, RunFeed] = {}
         self._watchers: dict[tuple[str, str], set[Callable[[RunFeed], None]]] = {}
 
@@ -112,10 +154,15 @@ class Hub:
         """
         feed = self._feeds.get(run_id)
         if feed is None:
-            feed = self._feeds[run_id] = RunFeed(user_id, thread_id, run_id, base)
+            feed = self._feeds[run_id] = RunFeed(user_id, thread_id, run_id, base, on_followed=self._followed)
             for told in tuple(self._watchers.get((user_id, thread_id), ())):
                 told(feed)
         return feed
+
+    def announce(self, user_id: str, thread_id: str, run_id: str) -> None:
+        """Tells those who watch this thread, if there are any, of a run that waits or is carried out elsewhere."""
+        if (user_id, thread_id) in self._watchers:
+            self.open(user_id, thread_id, run_id)
 
     def live(self, user_id: str, run_id: str) -> RunFeed | None:
         """The feed of a live run of this user."""
@@ -137,6 +184,37 @@ class Hub:
             watchers.discard(told)
             if not watchers:
                 del self._watchers[user_id, thread_id]
+
+    def elsewhere(self) -> list[RunFeed]:
+        """The feeds that are followed of runs that this process does not carry out.
+
+        Such as nobody has followed since this was asked before are dropped.
+        """
+        away = [feed for feed in self._feeds.values() if not feed.local]
+        for feed in away:
+            if feed.idle:
+                self.close(feed)
+            feed.idle = not feed.followed
+        return [feed for feed in away if feed.followed]
+
+    def adopt(self, feed: RunFeed) -> None:
+        """This process carries the run out from now on."""
+        feed.local = True
+        self.on_local(feed)
+
+    def release(self, feed: RunFeed) -> None:
+        """This process carries the run out no more; another may."""
+        feed.local = False
+        if feed.followed and not feed.ended:
+            self.on_followed(feed)
+
+    def find(self, run_id: str) -> RunFeed | None:
+        """The feed of a run, whoever's it is: for what is told between processes, and never for a user."""
+        return self._feeds.get(run_id)
+
+    def _followed(self, feed: RunFeed) -> None:
+        if not feed.local:
+            self.on_followed(feed)
 
     def __len__(self) -> int:
         return len(self._feeds)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ def test_help_names_the_commands_and_the_later_ones_are_absent(tmp_path: Path) -
     done = netra("--help", cwd=tmp_path)
     assert done.code == 0
     listed = [line.split()[0] for line in done.out.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == ["serve", "chat", "new", "probe", "doctor", "user", "runs"]
+    assert listed == ["serve", "worker", "chat", "new", "probe", "doctor", "user", "runs"]
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -28,13 +27,20 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_help_is_fast(tmp_path: Path) -> None:
-    def once() -> float:
-        began = time.perf_counter()
-        netra("--help", cwd=tmp_path)
-        return time.perf_counter() - began
-
-    assert min(once() for _ in range(5)) < 0.3
+def test_help_needs_none_of_the_heavy_parts(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from netra_apex.cli import app\n"
+        "import typer\n"
+        "try: typer.main.get_command(app)(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'fastapi', 'uvicorn', 'aiohttp', 'asyncpg', 'pydantic', 'prompt_toolkit', 'sqlite3'}\n"
+        "print('loaded:', sorted(heavy & sys.modules.keys()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "loaded: []" in done.stdout
 
 
 def test_version_is_the_distributions(tmp_path: Path) -> None:

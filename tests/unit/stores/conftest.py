@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-CONFORMING = ("test_accounts", "test_conversations", "test_journal_rows", "test_runs")
+CONFORMING = ("test_accounts", "test_conversations", "test_journal_rows", "test_runs", "test_turns")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.bounded import run, turns
-from tests.support.stores import accept, context_of, opened, raw, stamped
+from tests.support.stores import HERE, accept, context_of, opened, raw, stamped
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Post
@@ -23,7 +23,7 @@ from netra_apex.core.events import (
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
 from netra_apex.core.messages import NO_USAGE
-from netra_apex.core.runs import Claim, RunStatus
+from netra_apex.core.runs import Claim
 from netra_apex.errors import StoreError
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
@@ -68,8 +68,15 @@ async def told(stores: Stores, accepted: Accepted) -> int:
     return len(await stores.runs.events("ada", accepted.run_id, 0))
 
 
+async def take_up(stores: Stores, user: str, run_id: str) -> Claim | None:
+    """As who finds that the process that had it is gone."""
+    assert HERE.executor is not None
+    await stores.turns.leave_all_of(HERE.executor)
+    return await stores.turns.claim(user, run_id, HERE.executor)
+
+
 async def claim(stores: Stores, accepted: Accepted) -> Claim:
-    made = await stores.journals.claim("ada", accepted.run_id)
+    made = await take_up(stores, "ada", accepted.run_id)
     assert made is not None
     return made
 
@@ -95,7 +102,7 @@ def test_a_step_comes_back_as_it_was_stored(tmp_path: Path) -> None:
     with_stores(tmp_path, main)
 
     async def later(stores: Stores) -> None:
-        (unfinished,) = await stores.runs.unfinished_runs(10)
+        (unfinished,) = await stores.runs.all_runs()
         assert len(await stores.journals.steps("ada", unfinished.run_id)) == len(steps)
 
     with_stores(tmp_path, later)
@@ -223,7 +230,7 @@ def test_a_journal_cannot_be_read_with_another_secret(tmp_path: Path) -> None:
         await put(stores, await accept(stores), [STARTED], step("1", result=None, state="started"), step("2"))
 
     async def with_another(stores: Stores) -> None:
-        (unfinished,) = await stores.runs.unfinished_runs(10)
+        (unfinished,) = await stores.runs.all_runs()
         with pytest.raises(StoreError, match="NETRA_SECRET_KEY has changed"):
             await stores.journals.steps("ada", unfinished.run_id)
 
@@ -270,17 +277,20 @@ def test_a_command_beside_the_server_can_neither_read_nor_write_a_journal(tmp_pa
 def test_who_takes_a_run_up_is_told_what_it_was_asked_and_allowed(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
         context = UserExecutionContext.new("ada", permissions=["orders:read", "orders:*"])
-        await stores.runs.accept(context, Post(content="What is\nup?"), agent="helper")
-        assert await stores.journals.claim("ada", context.run_id) == Claim(
+        await stores.runs.accept(context, Post(content="What is\nup?"), agent="helper", seat=HERE)
+        any_run = await stores.runs.run("ada", context.run_id)
+        assert any_run is not None
+        assert await take_up(stores, "ada", context.run_id) == Claim(
             epoch=2,
             recoveries=1,
             posted=True,
             permissions=frozenset({"orders:read", "orders:*"}),
             task="What is\nup?",
+            run=any_run,
         )
         own = UserExecutionContext.new("ada", permissions=["orders:read"])
         await stores.runs.begin(own, "helper", "a program's")
-        made = await stores.journals.claim("ada", own.run_id)
+        made = await take_up(stores, "ada", own.run_id)
         assert made is not None
         assert (made.posted, made.permissions, made.task) == (False, frozenset(), "a program's")
 
@@ -319,7 +329,7 @@ def test_what_was_on_its_way_when_a_run_was_taken_up_is_stored_before_or_not_at_
     async def main(stores: Stores) -> None:
         accepted = await accept(stores)
         before = stores.runs.append(context_of(accepted), stamped(STARTED), [step("1")])
-        taking = asyncio.ensure_future(stores.journals.claim("ada", accepted.run_id))
+        taking = asyncio.ensure_future(take_up(stores, "ada", accepted.run_id))
         await turns(1)  # it has asked
         behind = stores.runs.append(context_of(accepted), stamped(THOUGHT, first=2), [step("2")])
         ends = await asyncio.gather(before, behind, return_exceptions=True)
@@ -340,13 +350,13 @@ def test_what_was_on_its_way_when_a_run_was_taken_up_is_stored_before_or_not_at_
 def test_a_run_that_has_ended_or_is_anothers_cannot_be_taken_up(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
         accepted = await accept(stores)
-        assert await stores.journals.claim("bob", accepted.run_id) is None
-        assert await stores.journals.claim("ada", new_id("run")) is None
+        assert await take_up(stores, "bob", accepted.run_id) is None
+        assert await take_up(stores, "ada", new_id("run")) is None
         await put(stores, accepted, [STARTED])  # nobody has taken it up: the first epoch may write
         for number, ending in enumerate(ENDINGS):
             ended = await accept(stores, content=str(number))
             await put(stores, ended, [STARTED, THOUGHT, ending])
-            assert await stores.journals.claim("ada", ended.run_id) is None
+            assert await take_up(stores, "ada", ended.run_id) is None
         assert (await claim(stores, accepted)).epoch == 2
 
     with_stores(tmp_path, main)
@@ -375,25 +385,5 @@ def test_a_run_that_waits_for_its_turn_is_taken_up_however_often(tmp_path: Path)
         assert [(await claim(stores, accepted)).recoveries for _ in range(4)] == [1] * 4
         await put(stores, accepted, [STARTED], first=2, epoch=5)
         assert [(await claim(stores, accepted)).recoveries for _ in range(2)] == [2, 3]
-
-    with_stores(tmp_path, main)
-
-
-def test_unfinished_runs_are_read_page_by_page_oldest_first(tmp_path: Path) -> None:
-    async def main(stores: Stores) -> None:
-        made = [
-            await accept(stores, user, run_id=f"run_{number}")
-            for number, user in enumerate(["ada", "bob", "ada", "bob", "cleo"])
-        ]
-        await put(stores, made[2], [STARTED, THOUGHT, COMPLETED])
-        await put(stores, made[0], [STARTED])
-        first = await stores.runs.unfinished_runs(2)
-        assert [(each.run_id, each.status) for each in first] == [
-            ("run_0", RunStatus.RUNNING),
-            ("run_1", RunStatus.QUEUED),
-        ]
-        rest = await stores.runs.unfinished_runs(2, after="run_1")
-        assert [(each.run_id, each.user_id) for each in rest] == [("run_3", "bob"), ("run_4", "cleo")]
-        assert await stores.runs.unfinished_runs(2, after="run_4") == ()
 
     with_stores(tmp_path, main)

@@ -362,7 +362,7 @@ def test_stores_that_do_not_execute_open_beside_one_that_does(tmp_path: Path) ->
 def test_every_statement_has_a_name_and_is_used() -> None:
     source = Path(__file__).parents[3] / "src" / "netra_apex" / "stores"
     files_of = {"runs": ("runs", "accepting", "telling"), "journal": ("steps",)}
-    for room in ("accounts", "conversations", "runs", "journal"):
+    for room in ("accounts", "conversations", "runs", "journal", "turns"):
         files = files_of.get(room, (room,))
         code = "".join((source / f"{file}.py").read_text() for file in files)
         for name, body in statements(room).items():

@@ -10,9 +10,6 @@ values (:user_id, :scope, :key, :digest, :thread_id, :run_id, :message_id, :now)
 -- name: thread_title
 select title from threads where user_id = :user_id and thread_id = :thread_id;
 
--- name: busy
-select run_id from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null limit 1;
-
 -- name: position_of
 select messages.position from messages join runs using (user_id, run_id)
 where messages.user_id = :user_id and messages.thread_id = :thread_id and messages.message_id = :message_id
@@ -33,8 +30,10 @@ where user_id = :user_id and thread_id = :thread_id;
 select coalesce(max(position), 0) + 1 from runs where user_id = :user_id and thread_id = :thread_id;
 
 -- name: add_run
-insert into runs (user_id, run_id, thread_id, position, message_id, agent, status, created_at, posted, permissions)
-values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued', :now, :posted, :permissions);
+insert into runs (user_id, run_id, thread_id, position, message_id, agent, status, last_seq, executor, created_at, posted,
+                  permissions)
+values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued', :last_seq, :executor, :now, :posted,
+        :permissions);
 
 -- name: add_message
 insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
@@ -103,10 +102,6 @@ update runs set cancel_by = coalesce(cancel_by, cast(:by as text)) where run_id 
 
 -- name: cancels_requested
 select run_id, cancel_by from runs where ended_at is null and cancel_by is not null;
-
--- name: unfinished_runs
-select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
-from runs where ended_at is null and run_id > :after order by run_id limit :limit;
 
 -- name: put_step
 insert into steps (user_id, run_id, step, kind, name, state, call_id, attempt, epoch, content, started_at, ended_at)

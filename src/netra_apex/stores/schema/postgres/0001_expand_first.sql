@@ -73,8 +73,8 @@ create table runs (
     unique (user_id, thread_id, position),
     foreign key (user_id, thread_id) references threads (user_id, thread_id) on delete cascade
 ) with (fillfactor = 70);                     -- a run's row changes with every step: room for that on its page
-create index runs_unfinished on runs (user_id, thread_id) where ended_at is null;
-create index runs_waiting on runs (user_id, thread_id, position) where executor is null and ended_at is null;
+create index runs_open on runs (user_id, thread_id, position) where ended_at is null;
+create index runs_waiting on runs (user_id, run_id) where executor is null and ended_at is null;
 create index runs_taken on runs (user_id, executor) where executor is not null and ended_at is null;
 create index runs_to_cancel on runs (run_id) where cancel_by is not null and ended_at is null;
 create index runs_by_time on runs (created_at, run_id);
@@ -145,6 +145,7 @@ create table steps (
 -- Processes that carry runs out. Each holds an advisory lock under its name while it lives.
 create table workers (
     executor   text collate "C" primary key,
+    room       bigint not null,               -- how many runs it may have at once
     started_at bigint not null,
     seen_at    bigint not null
 );

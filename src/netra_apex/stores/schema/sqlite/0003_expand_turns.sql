@@ -6,6 +6,15 @@ alter table runs add column executor text;                        -- the process
 update runs set last_seq = (
     select coalesce(max(seq), 0) from events where events.user_id = runs.user_id and events.run_id = runs.run_id);
 
-create index runs_waiting on runs (user_id, thread_id, position) where executor is null and ended_at is null;
+drop index runs_unfinished;
+create index runs_open on runs (user_id, thread_id, position) where ended_at is null;
+create index runs_waiting on runs (user_id, run_id) where executor is null and ended_at is null;
 create index runs_taken on runs (user_id, executor) where executor is not null and ended_at is null;
 create index runs_to_cancel on runs (run_id) where cancel_by is not null and ended_at is null;
+
+create table workers (
+    executor   text primary key,
+    room       integer not null,              -- how many runs it may have at once
+    started_at integer not null,
+    seen_at    integer not null
+) without rowid;

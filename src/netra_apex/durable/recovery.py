@@ -10,10 +10,10 @@ from netra_apex.core.events import AgentCancelled, DurableEvent, Ending, decode
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Journal
 from netra_apex.core.ports import Accounts, EmitterFor, Journals, Runs
-from netra_apex.core.runs import Claim, Run, RunStream
+from netra_apex.core.runs import Claim, Run, RunStatus, RunStream
 from netra_apex.engine.engine import closing, ending_of
 from netra_apex.engine.orders import Order, TakenUp
-from netra_apex.errors import RecoveredTooOften, RunInterrupted, StoreError
+from netra_apex.errors import RecoveredTooOften, RunInterrupted, StoreError, TakenOver
 
 PAGE = 500
 MAX_RECOVERIES = 5  # in a row, without a step that was finished: such a run most likely kills its process
@@ -44,20 +44,28 @@ class Recovery:
         self._registered = registered
         self._owed: dict[str, tuple[UserExecutionContext, str, Ending, int]] = {}
 
-    async def take_up(self, start: Callable[[Order], None]) -> int:
-        """Hands every unfinished run in the store to `start`, oldest first; answers how many.
+    async def take_up(self, claim: Claim) -> Order | None:
+        """The order that carries this run out from where it is; None where it cannot go on: it was ended instead."""
+        run = claim.run
+        user = await self._accounts.user(run.user_id)
+        context = _context_of(claim, user)
+        fresh = run.status is RunStatus.QUEUED and run.last_seq <= 1  # nothing but that it waits
+        stream = RunStream(epoch=claim.epoch, last_seq=run.last_seq)
+        if not fresh:
+            stream = await self._stream(context, claim.epoch)
+        try:
+            ending = self._obstacle(run, claim, user)
+            if ending is None:
+                journal = Journal(() if fresh else await self._journals.steps(run.user_id, run.run_id))
+                return Order(context, run.agent, claim.task, (), TakenUp(stream, journal))
+        except StoreError as error:
+            ending = ending_of(RunInterrupted(f"the run cannot be taken up: {error}"))
+        await self.end_broken(context, run.agent, ending, epoch=claim.epoch)
+        return None
 
-        One that cannot go on is ended, with its reason.
-        """
-        count, last = 0, ""
-        while runs := await self._runs.unfinished_runs(PAGE, after=last):
-            for run in runs:
-                last = run.run_id
-                claim = await self._journals.claim(run.user_id, run.run_id)
-                if claim is not None and (order := await self._order(run, claim)) is not None:
-                    start(order)
-                    count += 1
-        return count
+    async def end(self, claim: Claim, ending: Ending) -> None:
+        """Ends a run that nobody carries out."""
+        await self.end_broken(_context_of(claim, None), claim.run.agent, ending, epoch=claim.epoch)
 
     async def end_broken(self, context: UserExecutionContext, agent: str, ending: Ending, *, epoch: int = 1) -> None:
         """Ends a run of this process that broke; kept for `retry` where that cannot be stored."""
@@ -70,28 +78,6 @@ class Recovery:
             if not await self._settled(*owed):
                 return
             del self._owed[run_id]
-
-    async def _order(self, run: Run, claim: Claim) -> Order | None:
-        """The order that takes this run up; None where it was ended instead."""
-        user = await self._accounts.user(run.user_id)
-        context = UserExecutionContext(
-            user_id=run.user_id,
-            thread_id=run.thread_id,
-            run_id=run.run_id,
-            request_id=new_id("req"),
-            # What was taken from the user meanwhile is gone from his runs too; what was given is not for them.
-            permissions=claim.permissions if user is None else claim.permissions & user.permissions,
-        )
-        stream = await self._stream(context, claim.epoch)
-        try:
-            ending = self._obstacle(run, claim, user)
-            if ending is None:
-                journal = Journal(await self._journals.steps(run.user_id, run.run_id))
-                return Order(context, run.agent, claim.task, (), TakenUp(stream, journal))
-        except StoreError as error:
-            ending = ending_of(RunInterrupted(f"the run cannot be taken up: {error}"))
-        await self.end_broken(context, run.agent, ending, epoch=claim.epoch)
-        return None
 
     def _obstacle(self, run: Run, claim: Claim, user: User | None) -> Ending | None:
         """Why this run cannot go on, as its ending."""
@@ -109,6 +95,8 @@ class Recovery:
     async def _settled(self, context: UserExecutionContext, agent: str, ending: Ending, epoch: int) -> bool:
         try:
             await self._end(context, agent, ending, epoch)
+        except TakenOver as gone:
+            log.warning("a run is another process's by now", run_id=context.run_id, reason=str(gone))
         except StoreError as unstored:
             log.warning("a run's ending cannot be stored yet", run_id=context.run_id, error=str(unstored))
             return False
@@ -140,3 +128,15 @@ class Recovery:
         while page := await self._runs.events(context.user_id, context.run_id, len(events), PAGE):
             events.extend(decode(body) for _, body in page)
         return events
+
+
+def _context_of(claim: Claim, user: User | None) -> UserExecutionContext:
+    run = claim.run
+    return UserExecutionContext(
+        user_id=run.user_id,
+        thread_id=run.thread_id,
+        run_id=run.run_id,
+        request_id=new_id("req"),
+        # What was taken from the user meanwhile is gone from his runs too; what was given is not for them.
+        permissions=claim.permissions if user is None else claim.permissions & user.permissions,
+    )

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from netra_apex.core.ports import Runs
-from netra_apex.engine.orders import Runner
-from netra_apex.engine.recovery import Recovery
+from netra_apex.durable.recovery import Recovery
+from netra_apex.durable.runner import LocalRunner
 from netra_apex.errors import StoreError
 
 WATCH_SECONDS = 0.5  # the contract says within a second
@@ -21,7 +21,7 @@ async def watch(
     changed: Callable[[], Awaitable[bool]],
     close_ended_logins: Callable[[], Awaitable[None]],
     runs: Runs,
-    runner: Runner,
+    runner: LocalRunner,
     recovery: Recovery,
 ) -> None:
     """Looks twice a second, until it is cancelled; settles endings that could not be stored before.
@@ -35,8 +35,10 @@ async def watch(
             await recovery.retry()
             if await changed() or look % LOOKS_A_MINUTE == 0:
                 for run_id, by in await runs.cancels_requested():
-                    runner.cancel(run_id, by)
+                    if (run := await runs.operator_run(run_id)) is not None and not run.status.ended:
+                        await runner.cancel(run, by)
                 await close_ended_logins()
+                runner.look()
         except StoreError as error:
             log.warning("the database does not answer", error=str(error))
         except Exception:

@@ -1,0 +1,172 @@
+"""What the processes on a Postgres database tell one another, by NOTIFY: in batches, and in parts where it is long."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from netra_apex.errors import StoreError
+from netra_apex.stores.connecting import Connection, our_errors
+from netra_apex.stores.postgres import Postgres
+
+PAYLOAD_BYTES = 7_900  # Postgres takes less than 8000
+PATIENCE_SECONDS = 0.02  # how long what is not urgent waits for more
+AGAIN_SECONDS = 0.25
+MAX_WAITING = 4_000  # messages that wait for a database that is gone; more are of no use to anybody
+NOTIFY = "select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) as told (channel, payload)"
+
+log = structlog.get_logger()
+
+
+class _Part(msgspec.Struct, array_like=True):
+    """A piece of a message that is too long for one payload."""
+
+    whole: str
+    number: int
+    count: int
+    text: str
+
+
+_payload = msgspec.json.Decoder(list[msgspec.Raw])
+_part = msgspec.json.Decoder(_Part)
+
+
+class PostgresBus:
+    """See `core.ports.Bus`, which this is. Nothing here is kept: who was not there has not heard it."""
+
+    def __init__(self, database: Postgres, me: str) -> None:
+        self._database = database
+        self._me = me
+        self._heard: dict[str, Callable[[str], None]] = {}
+        self._back: list[Callable[[], None]] = []
+        self._waiting: list[tuple[str, str]] = []
+        self._urgent = asyncio.Event()
+        self._some = asyncio.Event()
+        self._names = itertools.count(1)
+        self._parts: dict[str, dict[int, str]] = {}
+
+    def send(self, topic: str, text: str, *, urgent: bool = True) -> None:
+        """Tells everybody who listens to this topic, soon."""
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append((topic, text))
+        self._some.set()
+        if urgent:
+            self._urgent.set()
+
+    def listen(self, topic: str, heard: Callable[[str], None]) -> None:
+        """Calls `heard` with what is told on this topic, from the next `run` on."""
+        self._heard[topic] = heard
+
+    def on_back(self, call: Callable[[], None]) -> None:
+        """Calls this when it listens again after something may have been missed."""
+        self._back.append(call)
+
+    async def run(self) -> None:
+        """Listens and tells, until it is cancelled; a connection that is lost is made again."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen_forever())
+            group.create_task(self._tell_forever())
+
+    async def _listen_forever(self) -> None:
+        while True:
+            try:
+                with our_errors():
+                    connection = await self._database.server.connect(application_name=f"netra bus {self._me}")
+                await self._listen(connection)
+            except StoreError as error:
+                log.warning("nothing is heard of other processes for now", error=str(error))
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _listen(self, connection: Connection) -> None:
+        over = asyncio.Event()
+        try:
+            with our_errors():
+                connection.add_termination_listener(lambda _: over.set())
+                for topic in self._heard:
+                    await connection.add_listener(_channel(topic), self._on_notify)
+            for call in self._back:
+                call()
+            await over.wait()
+        finally:
+            connection.terminate()
+
+    def _on_notify(self, _: object, __: int, channel: str, payload: str) -> None:
+        topic = channel.removeprefix("netra_")
+        for said in _payload.decode(payload):
+            text = bytes(said).decode()
+            # What is told is a JSON object; a part of one is an array.
+            whole = self._joined(_part.decode(said)) if text.startswith("[") else text
+            if whole is not None:
+                self._heard[topic](whole)
+
+    def _joined(self, part: _Part) -> str | None:
+        parts = self._parts.setdefault(part.whole, {})
+        parts[part.number] = part.text
+        if len(parts) < part.count:
+            return None
+        del self._parts[part.whole]
+        return "".join(text for _, text in sorted(parts.items()))
+
+    async def _tell_forever(self) -> None:
+        while True:
+            await self._some.wait()
+            if not self._urgent.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        await self._urgent.wait()
+            self._some.clear()
+            self._urgent.clear()
+            told, self._waiting = self._waiting, []
+            try:
+                await self._tell(told)
+            except StoreError as error:
+                # What was told is gone, as it would be for who was not there; who follows reads the log again.
+                log.warning("other processes are not told for now", error=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _tell(self, told: list[tuple[str, str]]) -> None:
+        channels: list[str] = []
+        payloads: list[str] = []
+        topics = dict.fromkeys(topic for topic, _ in told)
+        for topic in topics:
+            for payload in self._payloads([text for to, text in told if to == topic]):
+                channels.append(_channel(topic))
+                payloads.append(payload)
+        with our_errors():
+            connection = await self._database.acquire()
+            try:
+                # By itself: a commit that notifies waits for every other one that does.
+                await connection.execute(NOTIFY, channels, payloads)
+            finally:
+                await self._database.release(connection)
+
+    def _payloads(self, texts: list[str]) -> list[str]:
+        found: list[str] = []
+        batch: list[bytes] = []
+        size = 2
+        for piece in itertools.chain.from_iterable(map(self._pieces, texts)):
+            if batch and size + len(piece) + 1 > PAYLOAD_BYTES:
+                found.append(f"[{b','.join(batch).decode()}]")
+                batch, size = [], 2
+            batch.append(piece)
+            size += len(piece) + 1
+        if batch:
+            found.append(f"[{b','.join(batch).decode()}]")
+        return found
+
+    def _pieces(self, text: str) -> list[bytes]:
+        """The message, in as many parts as it needs."""
+        whole = text.encode()
+        if len(whole) + 2 <= PAYLOAD_BYTES:
+            return [whole]
+        name = f"{self._me}.{next(self._names)}"
+        step = PAYLOAD_BYTES // 8  # a character is at most 6 bytes as JSON
+        cut = [text[start : start + step] for start in range(0, len(text), step)]
+        return [msgspec.json.encode(_Part(name, number, len(cut), piece)) for number, piece in enumerate(cut)]
+
+
+def _channel(topic: str) -> str:
+    return f"netra_{topic}"

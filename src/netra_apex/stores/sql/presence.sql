@@ -1,0 +1,21 @@
+-- name: seen
+insert into workers (executor, room, started_at, seen_at)
+values (:executor, :room, (extract(epoch from clock_timestamp()) * 1000)::bigint,
+        (extract(epoch from clock_timestamp()) * 1000)::bigint)
+on conflict (executor) do update set seen_at = excluded.seen_at, room = excluded.room;
+
+-- name: forget
+delete from workers where executor = :executor;
+
+-- name: others
+select executor, coalesce((extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at, 1000000000)
+from (select executor from workers
+      union select executor from runs where executor is not null and ended_at is null) known
+left join workers using (executor)
+where executor <> :executor;
+
+-- name: try_lock
+select pg_try_advisory_xact_lock(hashtextextended('executor ' || :executor, 0));
+
+-- name: leave_all
+update runs set executor = null where executor = :executor and ended_at is null;

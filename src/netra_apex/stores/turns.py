@@ -1,0 +1,118 @@
+"""Whose turn it is, decided in the table of runs itself (port: `core.ports.Turns`)."""
+
+from typing import Any
+
+import msgspec
+
+from netra_apex.core.conversations import IfBusy
+from netra_apex.core.runs import Claim, Seat
+from netra_apex.errors import Busy, QueueFull
+from netra_apex.stores.database import Database, Row, Transaction
+from netra_apex.stores.rows import run_of
+from netra_apex.stores.statements import statements
+
+SQL = statements("turns")
+FRESH_MS = 5_000  # whoever was seen so lately counts as a process that has room
+
+
+class TurnStore:
+    """See `core.ports.Turns`, which this is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def waiting(self) -> tuple[tuple[str, int], ...]:
+        """(user, how many of theirs are carried out) of everybody of whom a run waits."""
+        rows = await self._database.read(lambda tx: tx.all(SQL["waiting"], {}), user=None)
+        return tuple((user_id, taken) for user_id, taken in rows)
+
+    async def take(self, user_id: str, executor: str, *, per_user: int) -> Claim | None:
+        """Takes up the first of this user's runs whose turn it is; None where it is none's."""
+        values: dict[str, Any] = {"user_id": user_id, "executor": executor}
+
+        async def job(tx: Transaction) -> Row | None:
+            await tx.lock(user_id)
+            taken = await tx.one(SQL["taken"], values)
+            if taken is None or taken[0] >= per_user:
+                return None
+            found = await tx.one(SQL["next"], values)
+            return None if found is None else await tx.one(SQL["claim"], values | {"run_id": found[0]})
+
+        return _claim(await self._database.write(job, user=user_id, alone=True))
+
+    async def claim(self, user_id: str, run_id: str, executor: str | None = None) -> Claim | None:
+        """Takes up this run, which waits, whatever the limits."""
+        values = {"user_id": user_id, "run_id": run_id, "executor": executor}
+        return _claim(await self._database.write(lambda tx: tx.one(SQL["claim"], values), user=user_id, alone=True))
+
+    async def leave(self, user_id: str, run_id: str, epoch: int) -> None:
+        """Lets go of a run: it waits for another process."""
+        values = {"user_id": user_id, "run_id": run_id, "epoch": epoch}
+        await self._database.write(lambda tx: tx.run(SQL["leave"], values), user=user_id)
+
+    async def leave_all_of(self, executor: str) -> int:
+        """Lets go, in its name, of everything that a process has that is no more. Answers how many."""
+        return await self._database.write(lambda tx: tx.run(SQL["leave_all"], {"executor": executor}), user=None)
+
+    async def executors(self) -> frozenset[str]:
+        """Processes that have runs."""
+        rows = await self._database.read(lambda tx: tx.all(SQL["executors"], {}), user=None)
+        return frozenset(str(row[0]) for row in rows)
+
+    async def waiting_runs(self) -> int:
+        """How many runs wait, of all users."""
+        row = await self._database.read(lambda tx: tx.one(SQL["waiting_runs"], {}), user=None)
+        return 0 if row is None else int(row[0])
+
+
+async def reason_to_wait(tx: Transaction, seat: Seat, if_busy: IfBusy, values: dict[str, Any]) -> str | None:
+    """Why a run that is being accepted has to wait, in the transaction that accepts it; None where it need not.
+
+    The caller holds the user's lock.
+
+    Raises:
+        Busy: its thread has a run, and the post would rather not wait.
+        QueueFull: as many of the user's runs wait as may.
+    """
+    standing = await tx.one(SQL["standing"], values)
+    assert standing is not None
+    taken, waiting, in_thread = standing
+    if in_thread and if_busy == "reject":
+        raise Busy("the thread has a run under way")
+    starting = 0
+    if waiting and taken < seat.per_user:
+        row = await tx.one(SQL["about_to_start"], values)
+        starting = 0 if row is None else min(row[0], seat.per_user - taken)
+    reason = await _reason(tx, seat, taken + starting, in_thread, values)
+    if reason is None:
+        return None
+    ahead = waiting - starting
+    if ahead >= seat.queued_per_user:
+        raise QueueFull(f"{seat.queued_per_user} of your runs are waiting already")
+    return f"{reason}; {ahead} of yours {'waits' if ahead == 1 else 'wait'} before it" if ahead else reason
+
+
+async def _reason(tx: Transaction, seat: Seat, active: int, in_thread: int, values: dict[str, Any]) -> str | None:
+    if in_thread:
+        return "another run of this thread is under way"
+    if active >= seat.per_user:
+        return "as many of your runs as may be are under way"
+    if seat.executor is None:
+        # Others execute: it waits where none of them has room.
+        free = await tx.one(SQL["free_room"], {"since": values["now"] - FRESH_MS})
+        return None if free is not None and free[0] > 0 else "the server is busy"
+    return None if seat.room else "the server is busy"
+
+
+def _claim(row: Row | None) -> Claim | None:
+    if row is None:
+        return None
+    epoch, recoveries, posted, permissions, task, *run = row
+    return Claim(
+        epoch=epoch,
+        recoveries=recoveries,
+        posted=bool(posted),
+        permissions=frozenset(msgspec.json.decode(permissions, type=list[str])),
+        task=task,
+        run=run_of(tuple(run)),
+    )
