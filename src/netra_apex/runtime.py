@@ -17,6 +17,7 @@ from netra_apex.engine.admission import Admission, Doors
 from netra_apex.engine.engine import EngineParts
 from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.group import process_group
+from netra_apex.engine.hosting import tool_host
 from netra_apex.engine.limits import Slots
 from netra_apex.errors import ConfigurationError
 from netra_apex.logs import use_standard_logging
@@ -29,7 +30,6 @@ from netra_apex.stream.manager import WebSocketManager
 from netra_apex.stream.meter import Meter
 from netra_apex.stream.protocol import Close
 from netra_apex.stream.reader import StreamReader
-from netra_apex.tools import ToolHost
 
 
 class Runtime:
@@ -140,9 +140,7 @@ class Runtime:
         redactor = Redactor((secret, *settings.own_secrets()))
         self.models = Models(settings, self._model)
         stack.push_async_callback(self.models.aclose)
-        self._tools = ToolHost(
-            timeout_seconds=settings.tool_timeout_seconds, result_bytes=settings.tool_result_bytes, redactor=redactor
-        )
+        self._tools = tool_host(settings, redactor)
         stack.push_async_callback(self._tools.aclose)
         self.hub = Hub(pace=PACE_SECONDS)
         self.reader = StreamReader(self.stores.runs, self.hub)

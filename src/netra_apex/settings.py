@@ -8,7 +8,7 @@ import secrets
 import tomllib
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     tool_result_bytes: Annotated[int, Field(ge=256)] = Field(
         65_536, description="Size of a tool's result; more is cut, and says so."
     )
+    tool_memory_bytes: Annotated[int, Field(ge=16 * 1024**2)] = Field(
+        1024**3, description="Memory of an isolated tool's process, beyond what its module takes."
+    )
+    tool_processes: Positive = Field(16, description="Isolated tool calls of one process at once.")
+    tool_processes_per_user: Positive = Field(4, description="Isolated tool calls of one user at once.")
     max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
     frame_bytes: Annotated[int, Field(ge=100)] = Field(65_536, description="Size of a frame that a client sends.")
     frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
@@ -256,6 +261,19 @@ class Settings(BaseSettings):
         password = urlsplit(self.database_url).password if self.on_postgres else None
         found = [value.get_secret_value() for value in values if value is not None]
         return tuple(found if password is None else [*found, unquote(password)])
+
+
+def environment_for_tools() -> dict[str, str]:
+    """This process's environment without what is the server's alone, for processes that run an application's tools.
+
+    Left out are the secrets among the settings and the database's URL; and the host, as one that other machines reach
+    is refused without a secret, so that a module that reads the settings when it is imported could not be.
+    """
+    fields = Settings.model_fields.items()
+    withheld = {variable(name) for name, field in fields if SecretStr in get_args(field.annotation)}
+    withheld |= {variable("database_url"), variable("host")}
+    # Settings are read by any spelling.
+    return {name: value for name, value in os.environ.items() if name.upper() not in withheld}
 
 
 def is_loopback(host: str) -> bool:

@@ -11,7 +11,15 @@ import pytest
 from pydantic import ValidationError
 
 from netra_apex.errors import ConfigurationError
-from netra_apex.settings import MIN_SECRET, Settings, is_loopback, sources, unknown_names, variable
+from netra_apex.settings import (
+    MIN_SECRET,
+    Settings,
+    environment_for_tools,
+    is_loopback,
+    sources,
+    unknown_names,
+    variable,
+)
 
 SECRET = "kX9-w2Qz_7LmNp4RtYv8BcDfGhJk3s5T"
 
@@ -52,6 +60,9 @@ def test_the_defaults_are_the_contracts() -> None:
         "heartbeat_seconds": 25,
         "drain_seconds": 20,
         "tool_result_bytes": 65_536,
+        "tool_memory_bytes": 1_073_741_824,
+        "tool_processes": 16,
+        "tool_processes_per_user": 4,
         "max_turns": 20,
     }
     assert {name: getattr(settings, name) for name in wanted} == wanted
@@ -360,3 +371,17 @@ def test_processes_that_start_together_all_have_one_secret(tmp_path: Path) -> No
     assert len(made) == 1
     assert made == {(tmp_path / "home" / "secret").read_text().strip() + "\n"}
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["secret"]
+
+
+def test_a_tools_process_is_given_the_environment_without_what_is_the_servers_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    withheld = ("NETRA_SECRET_KEY", "netra_secret_key", "NETRA_DATABASE_URL", "OPENAI_API_KEY", "NETRA_HOST")
+    for name in (*withheld, "SHOP_TOKEN", "NETRA_HOME", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "a value")
+    given = environment_for_tools()
+    assert not given.keys() & set(withheld)
+    assert given.keys() >= {"SHOP_TOKEN", "NETRA_HOME", "ANTHROPIC_API_KEY", "PATH"}
+    # No setting that is a secret is forgotten, whichever comes.
+    secret = {variable(name) for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    assert secret == {"NETRA_SECRET_KEY", "OPENAI_API_KEY"}

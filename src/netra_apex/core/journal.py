@@ -22,7 +22,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is the model's, the tool's or the step's own; `digest` is of what it was asked. A tool call is kept when it
     starts, with the `call_id` that it was told by, and again when it has ended; `attempt` counts its beginnings.
-    `result` is JSON. `unknown` is a call of which nobody can say how it ended.
+    `result` is JSON. `unknown` is a call of which nobody can say what its function did in the end; it has a `result`
+    where its agent was given a failure all the same, having cancelled it or waited long enough.
     """
 
     key: str

@@ -53,7 +53,7 @@ class Call:
 
     `key` is where in the run it stands; `attempt` counts its beginnings, over crashes too. `by_code` calls give their
     value to an agent's code, the others a text to a model. `given_up` was cancelled by the agent itself; of
-    a `lost` one nobody saw how it ended.
+    a `lost` one nobody saw how it ended. `at_work`: its function has begun and was not seen to end.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Call:
     attempt: int = 1
     given_up: bool = False
     lost: bool = False
+    at_work: bool = False
     by_code: bool = False
     call_id: str = field(default_factory=lambda: new_id("call"))
     started: float = field(default_factory=time.perf_counter)

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import inspect
 import itertools
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,12 +17,14 @@ from netra_apex.core.messages import ToolCall, ToolMessage, ToolSpec, clean
 from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Emitter
 from netra_apex.core.scope import RunScope, ToolCalls
-from netra_apex.errors import CallFailed, NetraError, ScopeClosed, ToolDefinitionError, sentence
+from netra_apex.errors import CallFailed, NetraError, ScopeClosed, ToolDefinitionError
 from netra_apex.tools.attempts import OutOfTime, Raised, Returned
 from netra_apex.tools.calls import CODES, SHOWN_NAME, Call, Done, Failed, completed, for_model, parse
 from netra_apex.tools.host import ToolHost
 from netra_apex.tools.ledger import Ledger, Place, digest, ended, lost, started
-from netra_apex.tools.results import cut, tell, tellable
+from netra_apex.tools.performing import perform
+from netra_apex.tools.processes import described
+from netra_apex.tools.results import cut, tellable
 from netra_apex.tools.tool import Tool
 from netra_apex.tools.underway import Underway
 
@@ -153,6 +153,8 @@ class ToolDispatcher(ToolCalls):
         added = cast("Tool", tool)
         if self._tools.setdefault(added.name, added) is not added:
             raise ToolDefinitionError(added.name, "two tools have this name")
+        if added.isolated:
+            self._host.processes.prepare(added)
         return added
 
     def _allowed(self) -> list[Tool]:
@@ -290,13 +292,7 @@ class ToolDispatcher(ToolCalls):
         arguments = call.read()
         if tool.signature.scope is not None:
             arguments[tool.signature.scope] = self._hooks.scope_for(self._context.for_call(call.call_id), call.key)
-        if tool.is_async:
-            value = await tool.function(**arguments)
-        else:
-            value = await self._host.threads.run(self._context.user_id, partial(tool.function, **arguments))
-            if inspect.isawaitable(value):  # a decorator may hide that its function is async
-                value = await value
-        return Done(value, tell(value, self._host.result_bytes, self._host.redactor))
+        return await perform(self._host, self._context.user_id, call, tool, arguments)
 
     def _judge(self, call: Call, ended: Returned[Done] | Raised | OutOfTime) -> Done | Failed:
         match ended:
@@ -308,6 +304,7 @@ class ToolDispatcher(ToolCalls):
                 code = error.code if error.code in CODES else "error"
                 return Failed(code, self._cut(error.message), error)
             case Raised(error=error):
+                said, trace = described(error)
                 _log.warning(
                     "tool failed",
                     tool=call.name,
@@ -315,9 +312,9 @@ class ToolDispatcher(ToolCalls):
                     user_id=self._context.user_id,
                     run_id=self._context.run_id,
                     # As text: a logger's own rendering may show the frames' variables, which are the arguments.
-                    traceback=self._host.redactor.text("".join(traceback.format_exception(error))),
+                    traceback=self._host.redactor.text(trace),
                 )
-                return Failed("error", self._cut(sentence(error)), error)
+                return Failed("error", self._cut(said), error)
 
     def _cut(self, text: str) -> str:
         return cut(text, self._host.result_bytes, self._host.redactor)

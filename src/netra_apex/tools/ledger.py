@@ -1,20 +1,13 @@
 """The ledger: each call as a step of the run's journal, so that a crash leaves known what was begun and what done."""
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, Literal, cast
-
-import msgspec
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from typing import Any, Literal
 
 from netra_apex.core.journal import Journal, Step, StepKind, StepState, digest_of
 from netra_apex.core.messages import clean
 from netra_apex.errors import ToolOutcomeUnknown
 from netra_apex.tools.calls import Call, Done, Failed
-from netra_apex.tools.results import Told
-from netra_apex.tools.schema import returned_type
-from netra_apex.tools.tool import Tool
+from netra_apex.tools.results import Told, as_returned
 
 Place = Callable[[StepKind, str, str], str]
 """Where in the run a step of this kind, name and digest stands: its key."""
@@ -29,8 +22,8 @@ class Ledger:
     def recall(self, call: Call) -> Literal["new", "open", "done"]:
         """How far the call came before its run was taken up; if it was begun, it has its old id now.
 
-        One that is `done` has its outcome. Of an `open` one nobody saw the end: where it may not be repeated its
-        outcome is `unknown_outcome`.
+        One that is `done` has its outcome: what the agent was given then, though nobody may know what its function has
+        done. Of an `open` one nobody saw the end: where it may not be repeated its outcome is `unknown_outcome`.
 
         Raises:
             RunFailed: the agent does not do what it did before, or the run is broken.
@@ -41,7 +34,7 @@ class Ledger:
         assert known.call_id is not None
         call.call_id = known.call_id
         call.attempt = known.attempt
-        if known.state == "finished":
+        if known.state != "started" and known.result is not None:
             call.outcome = _outcome(call, known.result)
             call.given_up = bool(known.result.get("given_up"))
             return "done"
@@ -71,15 +64,17 @@ def started(call: Call) -> Step:
 
 
 def ended(call: Call, outcome: Done | Failed) -> Step:
-    """The step of a call that has ended."""
+    """The step of a call that has ended for its agent, though its function may still be at work, or was killed."""
     if isinstance(outcome, Failed):
         kept: dict[str, Any] = {"failed": [outcome.code, clean(outcome.message)]}
-        return _step(call, "finished", kept | {"given_up": True} if call.given_up else kept)
+        # Who gave it up knows that he did, and is given that again; what its function has done, nobody knows.
+        state = "unknown" if call.at_work and outcome.code in ("cancelled", "timeout") else "finished"
+        return _step(call, state, kept | {"given_up": True} if call.given_up else kept)
     return _step(call, "finished", {"value": outcome.told.whole} if call.by_code else {"text": outcome.told.text})
 
 
 def lost(call: Call) -> Step:
-    """The step of a call of which nobody saw how it ended."""
+    """The step of a call of which nobody saw how it ended, its agent neither: it has no result."""
     return _step(call, "unknown", None)
 
 
@@ -109,22 +104,5 @@ def _outcome(call: Call, result: Any) -> Done | Failed:
         return Done(None, Told(None, result["text"]))
     value = result["value"]
     if call.tool is not None:
-        value = _as_returned(call.tool, value)
+        value = as_returned(call.tool.function, value)
     return Done(value, Told(value, ""))
-
-
-def _as_returned(tool: Tool, value: Any) -> Any:
-    """The JSON that a function's value was kept as, as what the function says that it returns."""
-    returned = returned_type(tool.function)
-    try:
-        if isinstance(returned, type) and issubclass(cast("type[Any]", returned), msgspec.Struct):
-            return msgspec.convert(value, cast("type[msgspec.Struct]", returned))
-        return value if returned is Any else _adapter(returned).validate_json(msgspec.json.encode(value))
-    except (ValidationError, msgspec.ValidationError, PydanticUserError):
-        return value  # the function did not keep to its annotation the first time either
-
-
-@lru_cache(maxsize=256)
-def _adapter(returned: Any) -> TypeAdapter[Any]:
-    # Keyed by the type, which is code and no user's: building one costs milliseconds.
-    return TypeAdapter(returned)

@@ -1,15 +1,19 @@
 """What a tool gave, as what can be told: JSON for the event, text for the model, both within the limit."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from netra_apex.core.redaction import Redactor
 from netra_apex.errors import CallFailed
+from netra_apex.tools.schema import returned_type
 
 _ENCODER = msgspec.json.Encoder()
 _NOT_JSON = (PydanticSerializationError, ValueError, TypeError, OverflowError, RecursionError)
@@ -32,22 +36,49 @@ def tell(value: Any, limit: int, redactor: Redactor) -> Told:
     Raises:
         CallFailed: `error`, the value is no JSON.
     """
-    if isinstance(value, str):
-        text = cut(value, limit, redactor)
-        return Told(text, text, value if value.isascii() else value.encode("utf-8", "replace").decode())
-    if inspect.isgenerator(value):
-        raise CallFailed("error", "the tool returned a generator, which is no JSON; return a list")
     try:
-        plain = to_jsonable_python(value, inf_nan_mode="null", fallback=_from_struct)
-        encoded = _ENCODER.encode(plain)
-    except _NOT_JSON as error:
-        reason = f"the tool returned a {type(value).__name__} that is no JSON: {error}"
-        raise CallFailed("error", cut(reason, limit, redactor)) from error
+        plain, encoded = as_json(value)
+    except CallFailed as error:
+        raise CallFailed(error.code, cut(error.message, limit, redactor)) from error.__cause__
+    if isinstance(plain, str):
+        text = cut(plain, limit, redactor)
+        return Told(text, text, plain)
     if len(encoded) <= limit:
         return Told(plain, encoded.decode(), plain)
     # As text its keys say nothing any more, so what they mark as secret goes first.
     text = cut(_ENCODER.encode(redactor.value(plain)).decode(), limit, redactor)
     return Told(text, text, plain)
+
+
+def as_json(value: Any) -> tuple[Any, bytes]:
+    """A tool's return value as what JSON holds, and as JSON.
+
+    Raises:
+        CallFailed: `error`, the value is no JSON.
+    """
+    if isinstance(value, str):
+        # Half a surrogate pair is no text; alone it becomes "?".
+        plain = value if value.isascii() else value.encode("utf-8", "replace").decode()
+        return plain, _ENCODER.encode(plain)
+    if inspect.isgenerator(value):
+        raise CallFailed("error", "the tool returned a generator, which is no JSON; return a list")
+    try:
+        plain = to_jsonable_python(value, inf_nan_mode="null", fallback=_from_struct)
+        return plain, _ENCODER.encode(plain)
+    except _NOT_JSON as error:
+        reason = f"the tool returned a {type(value).__name__} that is no JSON: {error}"
+        raise CallFailed("error", reason) from error
+
+
+def as_returned(function: Callable[..., Any], value: Any) -> Any:
+    """The JSON that a function's value became, as what the function says that it returns."""
+    returned = returned_type(function)
+    try:
+        if isinstance(returned, type) and issubclass(cast("type[Any]", returned), msgspec.Struct):
+            return msgspec.convert(value, cast("type[msgspec.Struct]", returned))
+        return value if returned is Any else _adapter(returned).validate_json(msgspec.json.encode(value))
+    except (ValidationError, msgspec.ValidationError, PydanticUserError):
+        return value  # the function did not keep to its annotation either
 
 
 def cut(text: str, limit: int, redactor: Redactor) -> str:
@@ -73,6 +104,12 @@ def tellable(arguments: Mapping[str, Any]) -> Any:
     except _NOT_JSON:
         return {name: f"<{type(value).__name__}>" for name, value in arguments.items()}
     return plain
+
+
+@lru_cache(maxsize=256)
+def _adapter(returned: Any) -> TypeAdapter[Any]:
+    # Keyed by the type, which is code and no user's: building one costs milliseconds.
+    return TypeAdapter(returned)
 
 
 def _in_order(value: Any) -> Any:

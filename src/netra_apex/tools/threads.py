@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from netra_apex.errors import CallFailed
+from netra_apex.tools.slots import UserSlots
 
 R = TypeVar("R")
 
@@ -37,25 +36,21 @@ class ToolThreads:
     """
 
     def __init__(self, *, size: int = 64, per_user: int = 16) -> None:
-        self._size = size
-        self._per_user = per_user
-        self._held: Counter[str] = Counter()
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._closed = False
+        self._slots = UserSlots(size=size, per_user=per_user)
 
     @property
     def running(self) -> int:
         """Threads that have not ended, given-up ones included."""
-        return self._held.total()
+        return self._slots.taken
 
-    async def run(self, user_id: str, function: Callable[[], R]) -> R:
-        """Calls `function` in a thread, once a slot is free; slots go round the users who wait.
+    async def run(self, user_id: str, function: Callable[[], R], begins: Callable[[], None] = lambda: None) -> R:
+        """Calls `function` in a thread, once a slot is free; `begins` is called when it is about to.
 
         Raises:
             CallFailed: `cancelled`, the process is stopping.
             BaseException: whatever the function raised.
         """
-        await self._slot(user_id)
+        await self._slots.take(user_id)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[_Ended] = loop.create_future()
         context = contextvars.copy_context()
@@ -69,8 +64,9 @@ class ToolThreads:
         try:
             threading.Thread(target=work, name="netra-tool", daemon=True).start()
         except RuntimeError:
-            self._release(user_id)
+            self._slots.release(user_id)
             raise
+        begins()
         ended = await answer
         if ended.error is not None:
             raise ended.error
@@ -78,63 +74,12 @@ class ToolThreads:
 
     def close(self) -> None:
         """Takes no more calls and refuses those that wait. Nobody waits for the threads that run."""
-        self._closed = True
-        for queue in self._waiting.values():
-            for place in queue:
-                if not place.done():
-                    place.set_exception(_stopping())
-        self._waiting.clear()
-
-    async def _slot(self, user_id: str) -> None:
-        if self._closed:
-            raise _stopping()
-        # While a slot is free, whoever waits does so at his own bound: nobody is overtaken here.
-        if self._may_start(user_id):
-            self._held[user_id] += 1
-            return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue = self._waiting.setdefault(user_id, deque())
-        queue.append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.exception() is None:
-                self._release(user_id)  # the slot was given in the same moment as the call was cancelled
-            raise
-        finally:
-            with contextlib.suppress(ValueError):
-                queue.remove(place)
-
-    def _may_start(self, user_id: str) -> bool:
-        return self._held.total() < self._size and self._held[user_id] < self._per_user
+        self._slots.close()
 
     def _end(self, user_id: str, answer: "asyncio.Future[_Ended]", ended: _Ended) -> None:
-        self._release(user_id)
+        self._slots.release(user_id)
         if not answer.done():
             answer.set_result(ended)
-
-    def _release(self, user_id: str) -> None:
-        self._held[user_id] -= 1
-        if not self._held[user_id]:
-            del self._held[user_id]
-        for waiter in tuple(self._waiting):
-            if self._give(waiter):
-                return
-
-    def _give(self, user_id: str) -> bool:
-        """Gives the free slot to the first waiting call of this user; False where he has none or is at his bound."""
-        queue = self._waiting[user_id]
-        while queue and queue[0].done():
-            queue.popleft()
-        if not queue:
-            del self._waiting[user_id]
-            return False
-        if not self._may_start(user_id):
-            return False
-        self._waiting.move_to_end(user_id)
-        self._held[user_id] += 1
-        queue.popleft().set_result(None)
-        return True
 
 
 def _call(context: contextvars.Context, function: Callable[[], Any]) -> _Ended:
@@ -142,7 +87,3 @@ def _call(context: contextvars.Context, function: Callable[[], Any]) -> _Ended:
         return _Ended(context.run(function))
     except BaseException as error:  # noqa: BLE001 - carried to the caller, who judges it; a thread has nobody to tell
         return _Ended(error=error)
-
-
-def _stopping() -> CallFailed:
-    return CallFailed("cancelled", "the process is stopping")

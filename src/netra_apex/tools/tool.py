@@ -12,6 +12,7 @@ from typing_extensions import ParamSpec, TypeVar
 from netra_apex.core.messages import ToolSpec
 from netra_apex.core.permissions import check_permissions
 from netra_apex.errors import Invalid, ToolDefinitionError
+from netra_apex.tools.reach import check_reach
 from netra_apex.tools.schema import Signature, read_signature
 
 # With defaults, so that `Tool` alone means any tool.
@@ -28,7 +29,8 @@ class Tool(Generic[P, R]):
 
     Calling it calls the plain function, so that a test needs nothing but the function's arguments. `requires` is the
     permission that its user needs (None: nobody needs one), `timeout` the seconds that a call may take (None:
-    `NETRA_TOOL_TIMEOUT_SECONDS`). An `idempotent` one may be called again where a crash left its outcome unknown.
+    `NETRA_TOOL_TIMEOUT_SECONDS`). An `idempotent` one may be called again where a crash left its outcome unknown. Each
+    call of an `isolated` one runs in a process of its own.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Tool(Generic[P, R]):
     requires: str | None = None
     timeout: float | None = None
     idempotent: bool = False
+    isolated: bool = False
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The function itself, without permission, validation, time-out or events."""
@@ -59,7 +62,7 @@ class Tool(Generic[P, R]):
 def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @overload
 def tool(
-    *, requires: str | None = None, timeout: float | None = None, idempotent: bool = False
+    *, requires: str | None = None, timeout: float | None = None, idempotent: bool = False, isolated: bool = False
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -68,6 +71,7 @@ def tool(
     requires: str | None = None,
     timeout: float | None = None,
     idempotent: bool = False,
+    isolated: bool = False,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Makes a tool of a function: its docstring is the description, its typed parameters are the JSON Schema.
 
@@ -77,21 +81,32 @@ def tool(
     what calling it once does: after a crash such a call is repeated, any other ends its run as `tool_outcome_unknown`.
     A default must be a value that cannot change, as all users' calls share it.
 
+    `isolated` has each call run in a process of its own, which is killed when the call is out of time or cancelled:
+    for code that blocks for long, computes, takes much memory, or may crash. A call costs about 4.5 ms more
+    (see `ToolProcesses`), and has no `RunScope`.
+
     Raises:
         ToolDefinitionError: the function cannot be offered to a model, and why.
     """
 
     def define(function: Callable[P, R]) -> Tool[P, R]:
         _check(function, requires, timeout)
+        signature = read_signature(function)
+        if isolated:
+            check_reach(function)
+            if signature.scope is not None:
+                reason = f"it is isolated, and its {signature.scope} is a RunScope, which no other process can have"
+                raise ToolDefinitionError(function.__name__, reason)
         return Tool(
             name=function.__name__,
             description=inspect.getdoc(function) or "",
             function=function,
-            signature=read_signature(function),
+            signature=signature,
             is_async=inspect.iscoroutinefunction(function),
             requires=requires,
             timeout=timeout,
             idempotent=idempotent,
+            isolated=isolated,
         )
 
     return define if function is None else define(function)

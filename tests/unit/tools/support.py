@@ -175,18 +175,23 @@ def kept(steps: Sequence[Step]) -> list[Step]:
 
 
 def taken_up(
-    before: Bench, steps: Sequence[Step], events: Sequence[DurableEvent], *, permissions: Sequence[str] = ()
+    before: Bench,
+    steps: Sequence[Step],
+    events: Sequence[DurableEvent],
+    *,
+    permissions: Sequence[str] = (),
+    host: ToolHost | None = None,
 ) -> Bench:
     """The run, which had done and told this much when it was taken up."""
-    made = bench(*before.tools, journal=Journal(kept(steps)), permissions=permissions)
+    made = bench(*before.tools, journal=Journal(kept(steps)), permissions=permissions, host=host)
     for event in events:
         made.recorder.stream.admit(event)
     return made
 
 
-def after(before: Bench, *, permissions: Sequence[str] = ()) -> Bench:
+def after(before: Bench, *, permissions: Sequence[str] = (), host: ToolHost | None = None) -> Bench:
     """The run, taken up after all that it had done."""
-    return taken_up(before, before.recorder.steps, before.recorder.events, permissions=permissions)
+    return taken_up(before, before.recorder.steps, before.recorder.events, permissions=permissions, host=host)
 
 
 def is_as_before(before: Bench, again: Bench) -> None:

@@ -176,9 +176,9 @@ def test_a_call_that_is_cancelled_as_its_slot_comes_gives_the_slot_back() -> Non
             await until(lambda: threads.running == 1)
             waiting = asyncio.ensure_future(threads.run("bob", lambda: "bob"))
             await asyncio.sleep(0)
-            threads._release("ada")  # bob is given the slot, and is cancelled before he can take it
+            threads._slots.release("ada")  # bob is given the slot, and is cancelled before he can take it
             waiting.cancel()
-            threads._held["ada"] += 1
+            threads._slots._held["ada"] += 1
             with pytest.raises(asyncio.CancelledError):
                 await waiting
             assert threads.running == 1
