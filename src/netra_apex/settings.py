@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
-from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -22,13 +21,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from netra_apex.addresses import SCHEMES, PostgresAddress
 from netra_apex.errors import ConfigurationError
 
 PREFIX = "NETRA_"
 MIN_SECRET = 32
 _WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "netra", "development", "insecure", "example"})
 
-_POSTGRES = ("postgresql://", "postgres://")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 Positive = Annotated[int, Field(gt=0)]
@@ -57,7 +56,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".netra"), description="Folder of the database and the generated secret, mode 0700.")
     database_url: str | None = Field(
-        None, description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; left out: netra.db in the home."
+        None,
+        repr=False,  # a password may be in it
+        description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; left out: netra.db in the home.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port to listen on; 0 takes a free one.")
@@ -91,6 +92,8 @@ class Settings(BaseSettings):
     tool_processes: Positive = Field(16, description="Isolated tool calls of one process at once.")
     tool_processes_per_user: Positive = Field(4, description="Isolated tool calls of one user at once.")
     max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
+    retention_days: Days = Field(30, description="How long the events of a run that has ended can be read again.")
+    approval_days: Days = Field(30, description="How long a person has to decide on a call that waits for approval.")
     frame_bytes: Annotated[int, Field(ge=100)] = Field(65_536, description="Size of a frame that a client sends.")
     frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
     frames_burst: Positive = Field(30, description="Frames of one connection at once.")
@@ -158,15 +161,9 @@ class Settings(BaseSettings):
     def _known_database(cls, value: str | None) -> str | None:
         if value is None or value.startswith("sqlite:///"):
             return value
-        if not value.startswith(_POSTGRES):
+        if not value.startswith(SCHEMES):
             raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME")
-        try:
-            parts = urlsplit(value)
-            _ = parts.port
-        except ValueError as error:
-            raise ValueError(f"it is no address: {error}") from error
-        if not parts.path.strip("/"):
-            raise ValueError("it names no database: write postgresql://USER:PASSWORD@HOST:PORT/NAME")
+        PostgresAddress.read(value)
         return value
 
     @field_validator("model")
@@ -223,7 +220,7 @@ class Settings(BaseSettings):
     @property
     def on_postgres(self) -> bool:
         """Whether the data is on a Postgres server, which many processes may share."""
-        return self.database_url is not None and self.database_url.startswith(_POSTGRES)
+        return self.database_url is not None and self.database_url.startswith(SCHEMES)
 
     @property
     def database_path(self) -> Path:
@@ -258,9 +255,10 @@ class Settings(BaseSettings):
     def own_secrets(self) -> tuple[str, ...]:
         """Values that must never be stored or told, wherever they turn up."""
         values = [self.secret_key, self.openai_api_key]
-        password = urlsplit(self.database_url).password if self.on_postgres else None
         found = [value.get_secret_value() for value in values if value is not None]
-        return tuple(found if password is None else [*found, unquote(password)])
+        if self.database_url is not None and self.on_postgres:
+            found += PostgresAddress.read(self.database_url).secrets
+        return tuple(found)
 
 
 def environment_for_tools() -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from netra_apex.cli import chat, doctor, new, probe, runs, serve, user, worker
+from netra_apex.cli import chat, db, doctor, new, probe, runs, serve, user, worker
 from netra_apex.cli.terminal import FAILED, INTERNAL, USAGE, tell
 from netra_apex.errors import ConfigurationError, InvalidContext, NetraError
 
@@ -28,6 +28,7 @@ app.command("probe")(probe.probe)
 app.command("doctor")(doctor.doctor)
 app.add_typer(user.app, name="user")
 app.add_typer(runs.app, name="runs")
+app.add_typer(db.app, name="db")
 
 
 def _version(asked: bool) -> None:

@@ -6,10 +6,10 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from netra_apex.cli.finding import Check
+from netra_apex.cli.postgres import check_postgres
 from netra_apex.errors import ConfigurationError, ModelFailed
 from netra_apex.settings import Settings, is_loopback
 
@@ -18,24 +18,20 @@ MODEL_SECONDS = 10.0
 _LOCKS = Path("/proc/locks")
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What a check found."""
-
-    name: str
-    state: Literal["ok", "warning", "wrong"]
-    detail: str
-
-
 async def check_all(settings: Settings) -> list[Check]:
     """Every check, in the order in which one would look."""
     return [
         *check_home(settings),
-        *check_database(settings),
-        check_executor(settings),
+        *([each async for each in check_postgres(settings)] if settings.on_postgres else check_file(settings)),
         *check_origins(settings),
         await check_model(settings),
     ]
+
+
+def check_file(settings: Settings) -> Iterator[Check]:
+    """What is to be known of a SQLite file."""
+    yield from check_database(settings)
+    yield check_executor(settings)
 
 
 def check_home(settings: Settings) -> Iterator[Check]:
@@ -43,9 +39,10 @@ def check_home(settings: Settings) -> Iterator[Check]:
     if not settings.home.exists():
         yield Check("home", "ok", f"{settings.home} is made at the first start")
         return
+    database = () if settings.on_postgres else (settings.database_path,)
     open_to_others = [
         path
-        for path in (settings.home, settings.home / "secret", settings.database_path)
+        for path in (settings.home, settings.home / "secret", *database)
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
     ]
     for path in open_to_others:

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def existing_stores() -> AsyncGenerator["Stores"]:
-    """The stores of the database that the settings name; leaves with 1 where there is none."""
+    """The stores of the database that the settings name; leaves with 1 where there is none.
+
+    On Postgres a schema is neither made nor changed: that may take its time, and be for another role to do.
+    """
     from netra_apex.settings import Settings
     from netra_apex.stores import open_stores
 
     settings = Settings.load()
-    if not settings.database_path.exists():
+    if not settings.on_postgres and not settings.database_path.exists():
         fail(f"there is no database {settings.database_path}: the first netra serve, or netra user add, makes it")
-    async with open_stores(settings) as stores:
+    async with open_stores(settings, upgrading=False) as stores:
         yield stores

@@ -1,11 +1,14 @@
 """`netra doctor`: what is set and where from, and whether everything that is needed is there."""
 
 import asyncio
+import re
 from typing import Annotated, Any
 
 import typer
 
 from netra_apex.cli.terminal import FAILED, print_json, print_table
+
+_SECRET = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -13,7 +16,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
     Every setting with its source; then database, model, origins and permissions; 1 if one of them is wrong.
     """
-    from netra_apex.cli.checks import Check, check_all
+    from netra_apex.cli.checks import check_all
+    from netra_apex.cli.finding import Check
     from netra_apex.settings import Settings, sources, unknown_names
 
     settings = Settings.load()
@@ -53,6 +57,7 @@ def _shown(settings: Any, found: dict[str, str]) -> list[dict[str, Any]]:
 
 def _without_password(value: str) -> str:
     """An address without the password that somebody may have written into it."""
+    value = _SECRET.sub(r"\1********", value)
     scheme, separator, rest = value.partition("://")
     login, at, host = rest.rpartition("@")
     if not separator or not at:

@@ -19,14 +19,15 @@ from starlette.types import ASGIApp
 
 from netra_apex import logs
 from netra_apex.agents import AgentRegistry
-from netra_apex.core.ports import Model
 from netra_apex.core.redaction import Redactor
+from netra_apex.core.voices import Model
 from netra_apex.errors import ConfigurationError, StoreError
 from netra_apex.server import heartbeat
 from netra_apex.server.app import create_app
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.setup import new_setup_token
 from netra_apex.settings import Settings
+from netra_apex.stores.reaching import reach
 
 log = structlog.get_logger("netra_apex.server")
 
@@ -91,6 +92,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._lifecycle = lifecycle
         self._asked = False
+        self._reaching: asyncio.Task[None] | None = None
         self._drain: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -101,13 +103,33 @@ class DrainingServer(uvicorn.Server):
             signal.signal(sig, signal.SIG_DFL)
             signal.raise_signal(sig)
         self._asked = True
+        if self._reaching is not None:
+            # Nothing has begun that would have to end first. From a signal, which does not wake the loop by itself.
+            self._reaching.get_loop().call_soon_threadsafe(self._reaching.cancel)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts the runtime before uvicorn does by the lifespan, which would turn its sentence into a stack trace."""
+        """Starts the runtime before uvicorn does by the lifespan, which would turn its sentence into a stack trace.
+
+        Once its database is there: of machines that start together, that of the database may be the last.
+        """
+        if not await self._reached():
+            self.should_exit = True
+            return
         await self._lifecycle.services()
         if sockets:
             await self._announce(sockets[0].getsockname()[1])
         await super().startup(sockets)
+
+    async def _reached(self) -> bool:
+        """Waits for the database; False where a signal came first."""
+        self._reaching = asyncio.create_task(reach(self._lifecycle.settings), name="netra-reaching")
+        await asyncio.wait({self._reaching})
+        task, self._reaching = self._reaching, None
+        if self._asked:
+            log.info("stopped")
+            return False
+        task.result()
+        return True
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn's ten looks a second, which also see that a signal has come."""

@@ -10,12 +10,13 @@ import uvloop
 
 from netra_apex import logs
 from netra_apex.agents import AgentRegistry
-from netra_apex.core.ports import Model
 from netra_apex.core.redaction import Redactor
+from netra_apex.core.voices import Model
 from netra_apex.errors import ConfigurationError, StoreError
 from netra_apex.runtime import Runtime
 from netra_apex.server.serve import WRONG_USAGE, end_process_soon, run_to_the_end, spare_the_collector
 from netra_apex.settings import Settings
+from netra_apex.stores.reaching import reach
 
 log = structlog.get_logger("netra_apex.worker")
 
@@ -53,7 +54,7 @@ async def _work(runtime: Runtime) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, told, number)
     async with AsyncExitStack() as stack:
-        starting = asyncio.ensure_future(stack.enter_async_context(runtime))
+        starting = asyncio.ensure_future(_start(runtime, stack))
         stopping = asyncio.ensure_future(told.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
@@ -66,6 +67,11 @@ async def _work(runtime: Runtime) -> None:
         await stopping
         log.info("draining")
     log.info("stopped")
+
+
+async def _start(runtime: Runtime, stack: AsyncExitStack) -> None:
+    await reach(runtime.settings)
+    await stack.enter_async_context(runtime)
 
 
 def _stop(told: asyncio.Event, number: signal.Signals) -> None:

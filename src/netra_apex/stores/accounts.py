@@ -111,8 +111,10 @@ class AccountStore:
         values = {"session_id": session_id, "old_hash": old_hash, "new_hash": new_hash, "now": to_ms(at)}
 
         async def job(tx: Transaction) -> bool:
+            if not await tx.run(SQL["rotate"], values):
+                return False  # another was first, which is known once it has let go of the row
             await tx.run(SQL["spend"], values)
-            return await tx.run(SQL["rotate"], values) > 0
+            return True
 
         return await self._database.write(job, user=None)
 

@@ -1,14 +1,15 @@
 """Connecting to a Postgres server: as whom, how, and what it looks like when the server is gone."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+import ssl
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, cast
-from urllib.parse import unquote, urlsplit
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has none
 from asyncpg import exceptions as driver  # pyright: ignore[reportMissingTypeStubs]
 
+from netra_apex.addresses import PostgresAddress
 from netra_apex.errors import StoreError
 
 CONNECT_SECONDS = 5
@@ -16,17 +17,28 @@ COMMAND_SECONDS = 60
 RESTRICTED = "netra_app"  # whom a login that row-level security does not hold acts as
 # A machine that vanished without a word is noticed by the server within some ten seconds, and its locks are free.
 KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
+# In a text between quotes a backslash is one, whatever the role or the database has been set to.
+PLAIN_TEXTS = {"standard_conforming_strings": "on"}
 
 _asyncpg = cast("Any", asyncpg)
 _REFUSED = (driver.PostgresError, driver.InterfaceError)
-_IN_THE_WAY = (driver.DeadlockDetectedError, driver.SerializationError)
+# Among what else says that the server is gone: a value or an option that it can never take, or another's certificate.
+_NEVER = (ValueError,)
+_IN_THE_WAY = (
+    driver.DeadlockDetectedError,
+    driver.SerializationError,
+    driver.InvalidCachedStatementError,  # a table was changed under a prepared statement; it is prepared anew
+)
 _GONE = (
     driver.PostgresConnectionError,
     driver.AdminShutdownError,
     driver.CrashShutdownError,
     driver.CannotConnectNowError,
     driver.TooManyConnectionsError,
+    driver.IdleSessionTimeoutError,
+    driver.IdleInTransactionSessionTimeoutError,  # this process stood still for longer than the server waits
     driver.InterfaceError,  # the connection, or the pool, was closed under a statement
+    driver.InternalClientError,  # the same, in the middle of what the server said last
     ConnectionError,
     OSError,
     TimeoutError,
@@ -73,7 +85,22 @@ class Pool(Protocol):
 
 def lost(error: BaseException) -> bool:
     """Whether this says that the server is gone for now, and not that it refuses."""
-    return isinstance(error, _GONE)
+    return isinstance(error, _GONE) and not isinstance(error, _NEVER)
+
+
+def is_open(connection: Connection) -> bool:
+    """Whether statements can be sent on it still. Of one that broke the pool lets go, and then it answers nothing."""
+    try:
+        return not connection.is_closed()
+    except driver.InterfaceError:
+        return False
+
+
+async def give_back(pool: Pool, connection: Connection) -> None:
+    """Gives a connection back to its pool."""
+    # One that breaks at this moment has been taken back by the pool itself, which then knows of no such loan.
+    with contextlib.suppress(driver.InternalClientError):
+        await pool.release(connection)
 
 
 class Server:
@@ -83,40 +110,39 @@ class Server:
     """
 
     def __init__(self, url: str, *, role: str | None = None) -> None:
-        self.url = url
+        self.address = PostgresAddress.read(url)
         self.role = role
 
     def __str__(self) -> str:
         """Without the password."""
-        parts = urlsplit(self.url)
-        login = f"{parts.username}@" if parts.username else ""
-        port = f":{parts.port}" if parts.port else ""
-        return f"{login}{parts.hostname or 'localhost'}{port}{parts.path}"
+        return str(self.address)
 
-    @property
-    def user(self) -> str | None:
-        """The name that it logs in by."""
-        name = urlsplit(self.url).username
-        return None if name is None else unquote(name)
-
-    @property
-    def password(self) -> str | None:
-        """The password of the login, where the address has it."""
-        word = urlsplit(self.url).password
-        return None if word is None else unquote(word)
-
-    async def connect(self, **settings: str) -> Connection:
-        """A connection by itself, not of a pool."""
+    async def connect(self, *, command_seconds: float | None = COMMAND_SECONDS, **settings: str) -> Connection:
+        """A connection by itself, not of a pool, each of whose commands may take so long; None: as long as it takes."""
         connecting: Any = _asyncpg.connect(
-            self.url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=self._with(settings)
+            self.address.url,
+            timeout=CONNECT_SECONDS,
+            command_timeout=command_seconds,
+            server_settings=self._with(settings),
         )
         return cast("Connection", await connecting)
+
+    @contextlib.asynccontextmanager
+    async def connected(self, *, command_seconds: float | None = COMMAND_SECONDS) -> AsyncGenerator[Connection]:
+        """A connection for the time of an `async with`."""
+        connection = await self.connect(command_seconds=command_seconds)
+        try:
+            yield connection
+        finally:
+            # A server that went away takes no leave.
+            with contextlib.suppress(*_GONE):
+                await connection.close()
 
     async def pool(self, size: int) -> Pool:
         """A pool of connections, the first of which is there."""
         opening: Any = _asyncpg.create_pool(
-            self.url,
-            min_size=1,
+            self.address.url,
+            min_size=0,  # asyncpg logs a stack trace for each connection of its own that it cannot make
             max_size=size,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
@@ -124,24 +150,27 @@ class Server:
             # Nothing is ever set for longer than a transaction, so there is nothing to be put back after each use.
             reset=_nothing,
         )
-        return cast("Pool", await opening)
+        pool = cast("Pool", await opening)
+        await pool.release(await pool.acquire())
+        return pool
 
     def _with(self, settings: dict[str, str]) -> dict[str, str]:
-        named = {"application_name": "netra", **KEEPALIVE, **settings}
+        named = {"application_name": "netra", **KEEPALIVE, **PLAIN_TEXTS, **settings}
         return named if self.role is None else named | {"role": self.role}
 
 
 def in_the_way(error: BaseException) -> bool:
-    """Whether two transactions stood in each other's way: done again, each of them can pass."""
+    """Whether others stood in a transaction's way: done again, it can pass."""
     return isinstance(error, _IN_THE_WAY)
 
 
-def as_ours(error: BaseException) -> BaseException:
-    """Driver errors become ours here and nowhere else."""
+def as_ours(error: BaseException, where: object = "") -> BaseException:
+    """Driver errors become ours here and nowhere else; `where` is the server, as people know it."""
+    database = f"the database {where}".rstrip()
     if lost(error):
-        ours = StoreError(f"the database cannot be reached: {error}")
-    elif isinstance(error, _REFUSED):
-        ours = StoreError(f"the database refused: {error}")
+        ours = StoreError(f"{database} cannot be reached: {reason_of(error)}")
+    elif isinstance(error, (*_REFUSED, ssl.SSLError)):
+        ours = StoreError(f"{database} refused: {reason_of(error)}")
     else:
         return error
     ours.__cause__ = error
@@ -149,7 +178,7 @@ def as_ours(error: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def our_errors() -> Generator[None]:
+def our_errors(where: object = "") -> Generator[None]:
     """Raises StoreError for what the driver raises.
 
     Raises:
@@ -158,7 +187,22 @@ def our_errors() -> Generator[None]:
     try:
         yield
     except (*_GONE, *_REFUSED) as error:
-        raise as_ours(error) from error
+        raise as_ours(error, where) from error
+
+
+@contextlib.contextmanager
+def already_there() -> Generator[None]:
+    """Passes over that what was to be made is there already."""
+    with contextlib.suppress(driver.DuplicateObjectError, driver.UniqueViolationError):
+        yield
+
+
+def reason_of(error: BaseException | None) -> str:
+    """What an error of the driver says, in a line that people may see."""
+    if isinstance(error, TimeoutError) and not str(error):
+        return "it does not answer in time"
+    # The message alone: below it the server tells details, such as the row that it would not take.
+    return (str(error) or type(error).__name__).partition("\n")[0]
 
 
 async def _nothing(_: Any) -> None:

@@ -52,7 +52,7 @@ class ConversationStore:
         """A new, empty thread."""
         now = now_ms()
         values = {"user_id": user_id, "thread_id": thread_id, "title": title, "now": now}
-        await self._database.write(lambda tx: tx.run(SQL["add_thread"], values), user=user_id)
+        await self._database.write(lambda tx: tx.run(SQL["add_thread"], values), user=user_id, alone=True)
         at = from_ms(now)
         return Thread(thread_id=thread_id, user_id=user_id, title=title, created_at=at, updated_at=at)
 

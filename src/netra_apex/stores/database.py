@@ -52,11 +52,14 @@ class Database(Protocol):
     sees no content: accounts and the ids, states and times of runs.
     """
 
-    def write(self, job: Job[T], *, user: str | None, linger: bool = False, alone: bool = False) -> Awaitable[T]:
+    def write(
+        self, job: Job[T], *, user: str | None, linger: bool = False, alone: bool = False, repeatable: bool = False
+    ) -> Awaitable[T]:
         """Runs `job` in a transaction that writes; done once it is on disk. A user's jobs keep their order.
 
         With `linger` it waits up to 3 ms for others to share its commit, unless somebody is in a `hurry`. One that
-        takes locks is `alone` in its transaction.
+        takes locks is `alone` in its transaction. Such a job is run a second time only where it is certain that the
+        first time came to nothing; one that is `repeatable` knows what it did before, and need not be asked about.
 
         A job that raises `Refused` must not have written anything. Any other error undoes what it wrote, and only that.
 

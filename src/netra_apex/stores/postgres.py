@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from secrets import token_hex
 from typing import Any, Self, TypeVar, cast
 from zlib import crc32
 
@@ -17,15 +18,30 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from netra_apex.errors import Refused, StoreError
-from netra_apex.stores.connecting import Connection, Pool, Server, as_ours, in_the_way, lost, our_errors
+from netra_apex.stores.connecting import (
+    Connection,
+    Pool,
+    Server,
+    as_ours,
+    give_back,
+    in_the_way,
+    is_open,
+    lost,
+    our_errors,
+)
 from netra_apex.stores.database import Job, Row, Values
+from netra_apex.stores.rows import now_ms
+from netra_apex.stores.statements import statements
 
 T = TypeVar("T")
 
-LANES = 4
-CONNECTIONS = 12  # lanes included; further ones are one for what others tell, one for this process's own lock
+SQL = statements("commits")
+LANES = 10
+CONNECTIONS = 20  # lanes included; further ones are one for what others tell, one for this process's own lock
 LINGER_SECONDS = 0.003
+MARKS_KEPT_MS = 24 * 60 * 60 * 1000  # of processes that ended before they could take theirs away
 RIDE_OUT_SECONDS = 30.0  # how long a database that is gone is waited for, by whoever asks something of it
+_WRITE, _READ = "begin", "begin read only"
 # A value's name; not the second half of `::`, which Postgres's own casts have.
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
 
@@ -52,28 +68,32 @@ class _Asked:
 class Postgres:
     """A database on a Postgres server. See `stores.database.Database`, which this is; made by `open`."""
 
-    def __init__(self, server: Server, pool: Pool) -> None:
+    def __init__(self, server: Server, pool: Pool, ride_out_seconds: float) -> None:
         self.server = server
         self._pool = pool
+        self._ride_out_seconds = ride_out_seconds
         self._lanes = [_Lane(self) for _ in range(LANES)]
         self._tasks: set[asyncio.Task[None]] = set()
+        self._settled: list[str] = []
         self._closed = False
 
     @classmethod
-    async def open(cls, server: Server) -> Self:
-        """Connects.
+    async def open(cls, server: Server, *, ride_out_seconds: float = RIDE_OUT_SECONDS) -> Self:
+        """Connects. From then on a server that is gone is waited for so long.
 
         Raises:
             StoreError: the server cannot be reached, or refuses.
         """
-        with our_errors():
-            return cls(server, await server.pool(CONNECTIONS))
+        with our_errors(server):
+            return cls(server, await server.pool(CONNECTIONS), ride_out_seconds)
 
-    def write(self, job: Job[T], *, user: str | None, linger: bool = False, alone: bool = False) -> Awaitable[T]:
+    def write(
+        self, job: Job[T], *, user: str | None, linger: bool = False, alone: bool = False, repeatable: bool = False
+    ) -> Awaitable[T]:
         """See `Database.write`."""
         asked = self._asked(job, user)
         if alone or user is None:
-            self._spawn(self._by_itself(asked, "begin"))
+            self._spawn(self._by_itself(asked, _WRITE, repeatable=repeatable))
         else:
             self._lanes[crc32(user.encode()) % LANES].add(asked, linger=linger)
         return asked.answer
@@ -81,7 +101,7 @@ class Postgres:
     def read(self, job: Job[T], *, user: str | None) -> Awaitable[T]:
         """See `Database.read`."""
         asked = self._asked(job, user)
-        self._spawn(self._by_itself(asked, "begin read only"))
+        self._spawn(self._by_itself(asked, _READ, repeatable=True))
         return asked.answer
 
     def hurry(self) -> None:
@@ -116,15 +136,15 @@ class Postgres:
 
     async def release(self, connection: Connection) -> None:
         """Gives a connection back; one that is in the middle of something is of no more use."""
-        if connection.is_in_transaction():
+        if is_open(connection) and connection.is_in_transaction():
             connection.terminate()
-        await self._pool.release(connection)
+        await give_back(self._pool, connection)
 
     async def riding_out(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `work` gives; done again while the database is gone, or had two transactions in each other's way."""
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(lambda error: lost(error) or in_the_way(error)),
-            stop=stop_after_delay(RIDE_OUT_SECONDS),
+            stop=stop_after_delay(self._ride_out_seconds),
             wait=wait_random_exponential(0.05, max=1.0),
             reraise=True,
         ):
@@ -143,19 +163,57 @@ class Postgres:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _by_itself(self, asked: _Asked, begin: str) -> None:
-        async def attempt() -> Any:
+    async def _by_itself(self, asked: _Asked, begin: str, *, repeatable: bool) -> None:
+        doubt = None
+        if not repeatable:
+            doubt, self._settled = _Doubt(self._settled), []
+
+        async def attempt() -> "list[_Outcome]":
             connection = await self.acquire()
             try:
-                return await _transaction(connection, begin, [asked])
+                if doubt is not None and await doubt.was_committed(PostgresTransaction(connection)):
+                    return doubt.outcomes
+                return await _transaction(connection, begin, [asked], doubt)
             finally:
                 await self.release(connection)
 
         try:
             ((_, result, error),) = await self.riding_out(attempt)
+            if doubt is not None:
+                self._settled.append(doubt.token)
         except Exception as raised:  # noqa: BLE001 - handed to whoever asked
             result, error = None, raised
         asked.settle(result, error)
+
+
+class _Doubt:
+    """A transaction whose commit may have been carried out, though the connection broke before that was answered.
+
+    It leaves a mark, which is looked for before the job is run again: that would find its own rows, and take them for
+    somebody else's. (What lanes write knows itself again, and does without the round trip that this costs.)
+    """
+
+    def __init__(self, settled: list[str]) -> None:
+        self.outcomes: list[_Outcome] = []
+        self.token = token_hex(16)
+        self._settled = settled  # marks of transactions about which there is no doubt any more
+        self._xact: str | None = None
+
+    async def begun(self, tx: "PostgresTransaction") -> None:
+        """The transaction has begun."""
+        self.outcomes = []
+        now = now_ms()
+        marks = {"token": self.token, "settled": self._settled, "now": now, "long_ago": now - MARKS_KEPT_MS}
+        row = await tx.one(SQL["mark"], marks)
+        self._xact = None if row is None else str(row[0])
+
+    async def was_committed(self, tx: "PostgresTransaction") -> bool:
+        """Whether it had come to its commit, and this was carried out."""
+        if not self.outcomes:
+            return False
+        if await tx.one(SQL["under_way"], {"xact": self._xact}) == (True,):
+            raise ConnectionError("the transaction that was broken off is still under way")
+        return await tx.one(SQL["marked"], {"token": self.token}) is not None
 
 
 class _Lane:
@@ -190,11 +248,12 @@ class _Lane:
 
     async def close(self) -> None:
         """Ends it, once what was asked for is done."""
-        if self._due is not None:
-            self._due.cancel()
-        if self._writing is None:
-            self._begin()
-        while self._writing is not None:
+        while self._pending or self._writing is not None:
+            if self._writing is None:
+                if self._due is not None:
+                    self._due.cancel()
+                self._begin()
+            assert self._writing is not None
             await asyncio.wait({self._writing})
         if self._connection is not None:
             await self._database.release(self._connection)
@@ -231,9 +290,9 @@ class _Lane:
         if self._connection is None:
             self._connection = await self._database.acquire()
         try:
-            return await _transaction(self._connection, "begin", batch)
+            return await _transaction(self._connection, _WRITE, batch)
         finally:
-            if self._connection.is_closed() or self._connection.is_in_transaction():
+            if not is_open(self._connection) or self._connection.is_in_transaction():
                 broken, self._connection = self._connection, None
                 await self._database.release(broken)
 
@@ -241,12 +300,22 @@ class _Lane:
 _Outcome = tuple[_Asked, Any, BaseException | None]
 
 
-async def _transaction(connection: Connection, begin: str, batch: list[_Asked]) -> list[_Outcome]:
+async def _transaction(
+    connection: Connection, begin: str, batch: list[_Asked], doubt: _Doubt | None = None
+) -> list[_Outcome]:
     """The jobs of a batch in one transaction, each on behalf of its own user."""
     tx = PostgresTransaction(connection)
     # In one message, which the server answers at once. `local`: it ends with the transaction, whatever ends that.
-    await connection.execute(f"{begin}; {_acting_for(batch[0].user)}")
     try:
+        await connection.execute(f"{begin}; {_acting_for(batch[0].user)}")
+    except BaseException:
+        # Where a transaction does not even begin, nobody knows in what state its connection is.
+        if is_open(connection):
+            connection.terminate()
+        raise
+    try:
+        if doubt is not None:
+            await doubt.begun(tx)
         outcomes: list[_Outcome] = []
         user = batch[0].user
         for asked in batch:
@@ -257,9 +326,11 @@ async def _transaction(connection: Connection, begin: str, batch: list[_Asked]) 
                 outcomes.append((asked, await asked.job(tx), None))
             except Refused as refusal:
                 outcomes.append((asked, None, refusal))
+        if doubt is not None:
+            doubt.outcomes = outcomes
         await connection.execute("commit")
     except BaseException:
-        if not connection.is_closed():
+        if is_open(connection):
             await connection.execute("rollback")
         raise
     return outcomes

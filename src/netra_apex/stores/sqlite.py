@@ -297,9 +297,11 @@ class SQLite:
     def __init__(self, path: Path) -> None:
         self.file = SQLiteFile(path)
 
-    def write(self, job: Job[T], *, user: str | None, linger: bool = False, alone: bool = False) -> Awaitable[T]:
+    def write(
+        self, job: Job[T], *, user: str | None, linger: bool = False, alone: bool = False, repeatable: bool = False
+    ) -> Awaitable[T]:
         """See `Database.write`. There is one writer, so that every job is alone with what it decides."""
-        del user, alone
+        del user, alone, repeatable
         return self.file.write(lambda connection: run_now(job(SQLiteTransaction(connection))), linger=linger)
 
     def read(self, job: Job[T], *, user: str | None) -> Awaitable[T]:

@@ -16,6 +16,8 @@ Dialect = Literal["sqlite", "postgres"]
 Phase = Literal["expand", "contract"]
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_TABLE = re.compile(r"^create table (\w+)", re.MULTILINE)
+_HIDDEN = re.compile(r"^alter table (\w+)\s+enable row level security", re.MULTILINE)
 
 
 def statements(room: str) -> Mapping[str, str]:
@@ -37,6 +39,11 @@ class Migration:
     script: str
 
     @property
+    def label(self) -> str:
+        """How it is told to people: its file's name."""
+        return f"{self.version:04}_{self.phase}_{self.name}"
+
+    @property
     def statements(self) -> tuple[str, ...]:
         """Its statements, one by one, for SQLite."""
         return tuple(_split(self.script))
@@ -47,6 +54,16 @@ def migrations(dialect: Dialect = "sqlite") -> tuple[Migration, ...]:
     folder = files("netra_apex.stores") / "schema" / dialect
     named = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return tuple(_migration(name, entry.read_text(encoding="utf-8")) for name, entry in named)
+
+
+def tables() -> frozenset[str]:
+    """The tables that the Postgres schema has, or had before a migration took them away."""
+    return frozenset(name for each in migrations("postgres") for name in _TABLE.findall(each.script))
+
+
+def content_tables() -> frozenset[str]:
+    """Those of them that hold what people say, and so stand under row-level security."""
+    return frozenset(name for each in migrations("postgres") for name in _HIDDEN.findall(each.script))
 
 
 def _migration(file: str, script: str) -> Migration:

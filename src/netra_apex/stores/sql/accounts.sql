@@ -43,7 +43,7 @@ where expires_at > :now and session_id in (
 
 -- name: spend
 insert into spent_tokens (refresh_hash, user_id, session_id)
-select refresh_hash, user_id, session_id from sessions where session_id = :session_id and refresh_hash = :old_hash;
+select cast(:old_hash as text), user_id, session_id from sessions where session_id = :session_id;
 
 -- name: live_sessions
 select session_id from sessions where expires_at > :now;

@@ -2,7 +2,8 @@
 -- owner and id together, so that a row under somebody else's thread cannot exist. Times are milliseconds since 1970.
 --
 -- Content stands under row-level security, forced on the tables' owner too: a transaction sees and writes the rows of
--- the user that it has named in app.user_id, and none where it has named nobody. What the system works on by itself
+-- the user that it has named in app.user_id, and none where it has named nobody: '' is what the setting falls back to on
+-- a connection that has had it before, and is nobody too. What the system works on by itself
 -- (accounts, and the ids, states and times of runs) is outside of it and holds no content.
 
 create table users (
@@ -150,6 +151,13 @@ create table workers (
     seen_at    bigint not null
 );
 
+-- Marks that transactions leave which must not be done twice: whether one was committed whose answer was lost with its
+-- connection. (The transaction's own number would not tell: after a crash it may be another one's.)
+create table commits (
+    token        text collate "C" primary key,
+    committed_at bigint not null
+);
+
 alter table threads     enable row level security;
 alter table threads     force  row level security;
 alter table messages    enable row level security;
@@ -163,9 +171,9 @@ alter table idempotency force  row level security;
 alter table steps       enable row level security;
 alter table steps       force  row level security;
 
-create policy owner on threads     using (user_id = current_setting('app.user_id', true));
-create policy owner on messages    using (user_id = current_setting('app.user_id', true));
-create policy owner on events      using (user_id = current_setting('app.user_id', true));
-create policy owner on transcripts using (user_id = current_setting('app.user_id', true));
-create policy owner on idempotency using (user_id = current_setting('app.user_id', true));
-create policy owner on steps       using (user_id = current_setting('app.user_id', true));
+create policy owner on threads     using (user_id = nullif(current_setting('app.user_id', true), ''));
+create policy owner on messages    using (user_id = nullif(current_setting('app.user_id', true), ''));
+create policy owner on events      using (user_id = nullif(current_setting('app.user_id', true), ''));
+create policy owner on transcripts using (user_id = nullif(current_setting('app.user_id', true), ''));
+create policy owner on idempotency using (user_id = nullif(current_setting('app.user_id', true), ''));
+create policy owner on steps       using (user_id = nullif(current_setting('app.user_id', true), ''));
