@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from pathlib import Path
 
 from netra_apex.server.passwords import hash_password
@@ -25,12 +26,11 @@ def user_name(number: int) -> str:
     return f"bench{number:04d}"
 
 
-async def make_users(home: Path, count: int) -> None:
+async def make_users(home: Path, count: int, database_url: str | None = None) -> None:
     """A home with accounts; one hash serves all, since what is measured is not the making of hashes."""
     hashed = hash_password(PASSWORD)
-    async with open_stores(Settings.load(home=home)) as stores:
-        for number in range(count):
-            await stores.accounts.add_user(user_name(number), hashed, frozenset())
+    async with open_stores(Settings.load(home=home, database_url=database_url)) as stores:
+        await stores.accounts.add_users([(user_name(number), hashed, frozenset()) for number in range(count)])
 
 
 def cpu_seconds(pid: int) -> float:
@@ -52,11 +52,27 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The processes that serve and execute, all on one core, and where they are."""
+
+    processes: list[subprocess.Popen[bytes]]
+    url: str
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all of them."""
+        return sum(cpu_seconds(process.pid) for process in self.processes)
+
+    def rss_mb(self) -> float:
+        """Resident memory of all of them."""
+        return sum(rss_mb(process.pid) for process in self.processes)
+
+
 @contextlib.asynccontextmanager
 async def serving(
-    home: Path, model_url: str, *, floor: bool = False
-) -> AsyncGenerator[tuple[subprocess.Popen[bytes], str]]:
-    """`netra serve`, or the floor, on one core; yields the process and its address."""
+    home: Path, model_url: str, *, floor: bool = False, database_url: str | None = None, workers: int = 0
+) -> AsyncGenerator[Served]:
+    """`netra serve`, or the floor, on one core; with workers, these execute and the server only serves."""
     port = free_port()
     environment = {
         **os.environ,
@@ -65,16 +81,24 @@ async def serving(
         "OPENAI_API_KEY": "bench-key",
         "NETRA_MODEL": "openai:paced-64-100-20",
     }
-    serve = [Path(sys.prefix) / "bin" / "netra", "serve", ROOT / "bench" / "app.py"]
+    if database_url is not None:
+        environment["NETRA_DATABASE_URL"] = database_url
+    netra, app = Path(sys.prefix) / "bin" / "netra", ROOT / "bench" / "app.py"
+    serve = [netra, "serve", app, *(["--no-execute"] if workers else [])]
     relay = [sys.executable, "-m", "bench.floor"]
-    command = ["taskset", "-c", str(SERVER_CPU), *(relay if floor else serve), "--port", str(port)]
-    process = _start(command, environment, home / "server.log")
+    pinned = ["taskset", "-c", str(SERVER_CPU)]
+    processes = [_start([*pinned, *(relay if floor else serve), "--port", str(port)], environment, home / "server.log")]
+    processes += [
+        _start([*pinned, netra, "worker", app], environment, home / f"worker{number}.log") for number in range(workers)
+    ]
     try:
-        await _ready(port, process)
-        yield process, f"http://127.0.0.1:{port}"
+        await _ready(port, processes[0])
+        yield Served(processes, f"http://127.0.0.1:{port}")
     finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait, 30)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            await asyncio.to_thread(process.wait, 30)
 
 
 def _start(command: list[str | Path], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:

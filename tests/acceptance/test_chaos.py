@@ -3,15 +3,18 @@
 The long form is `python -m tests.chaos`.
 """
 
+import argparse
 import asyncio
 import time
 from pathlib import Path
 
 import pytest
 from bench.parts import free_port
+from tests.chaos.__main__ import under_storm
 from tests.chaos.app import BOUNDARIES
 from tests.chaos.storm import ask, calm, connected, storm
 from tests.chaos.verdict import judge
+from tests.support.cluster import cluster
 from tests.support.server import Server
 
 APP = Path(__file__).parent.parent / "chaos" / "app.py"
@@ -58,3 +61,12 @@ def test_killed_at_random_no_run_is_lost_doubled_or_out_of_order(server):
     verdict = asyncio.run(scenario())
     assert verdict.amiss == []
     assert verdict.kills == 3
+
+
+def test_of_several_processes_any_may_die_hang_or_lose_its_database_and_no_run_is_the_worse(tmp_path, postgres, wire):
+    asked = argparse.Namespace(runs=30, kills=8, users=5, seed=7, outages=1, zombies=0)
+    with cluster(tmp_path, postgres, app=APP, wire=wire, people=6) as many:
+        verdict = under_storm(many, ([many.api()], [many.worker() for _ in range(3)]), asked)
+    assert verdict.amiss == []
+    assert verdict.struck["database restarted"] == 1
+    assert sum(count for what, count in verdict.struck.items() if what.endswith(" killed")) == 8

@@ -4,12 +4,18 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
-from netra_apex.client import Client, Connection, ServerUnreachable
+from netra_apex.client import Client, Connection, RequestRefused, ServerUnreachable
 from netra_apex.core.events import DurableEvent, encode
+from netra_apex.core.ids import new_id
 from tests.chaos.verdict import Event as Told
+from tests.support.cluster import Process
 from tests.support.server import PASSWORD, Server
+
+T = TypeVar("T")
 
 TASK = "set the house in order"
 PATIENCE = 120.0
@@ -17,23 +23,46 @@ PATIENCE = 120.0
 
 async def ask(connection: Connection, followed: dict[str, list[Told]]) -> str:
     """A message and its run, watched to the end through every loss of the socket; the run's id."""
-    run = await connection.send(TASK)
+    key = new_id("key")
+    run = await again(partial(connection.send, TASK, idempotency_key=key))
     told = followed[run.run_id] = []
-    async for frame in run:
-        if isinstance(frame, DurableEvent):
-            told.append(json.loads(encode(frame)))
+    while True:
+        try:
+            async for frame in run:
+                if isinstance(frame, DurableEvent):
+                    told.append(json.loads(encode(frame)))
+            break
+        except RequestRefused as refused:
+            check_passing(refused)
+            run = await again(partial(connection.follow, run.run_id, after=len(told)))
     assert not run.faults, run.faults
     return run.run_id
 
 
+async def again(call: Callable[[], Awaitable[T]]) -> T:
+    """What the call gives, asked again while the server says that it is away for a moment."""
+    while True:
+        try:
+            return await call()
+        except RequestRefused as refused:
+            check_passing(refused)
+            await asyncio.sleep(0.1)
+
+
+def check_passing(refused: RequestRefused) -> None:
+    """Raises the refusal again where it is not one that passes."""
+    if refused.code not in ("unavailable", "draining"):
+        raise refused
+
+
 @contextlib.asynccontextmanager
-async def connected(server: Server, name: str) -> AsyncIterator[Connection]:
+async def connected(server: Server | Process, name: str) -> AsyncIterator[Connection]:
     """A user's connection, which comes back by itself for as long as the server is away."""
     async with Client(server.url) as client:
         async with asyncio.timeout(PATIENCE):
             while True:
                 try:
-                    await client.login(name, PASSWORD)
+                    await again(partial(client.login, name, PASSWORD))
                     break
                 except ServerUnreachable:
                     await asyncio.sleep(0.1)
@@ -41,7 +70,7 @@ async def connected(server: Server, name: str) -> AsyncIterator[Connection]:
             yield connection
 
 
-async def calm(server: Server, name: str) -> list[Told]:
+async def calm(server: Server | Process, name: str) -> list[Told]:
     """The log of a run that nobody disturbs."""
     followed: dict[str, list[Told]] = {}
     async with connected(server, name) as connection:

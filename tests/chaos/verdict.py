@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tests.support.cluster import Cluster
 from tests.support.server import Server
 from tests.support.streams import check_run
 
@@ -17,6 +18,7 @@ class Verdict:
 
     runs: int = 0
     kills: int = 0
+    struck: dict[str, int] = field(default_factory=dict[str, int])
     steps: int = 0
     finished_steps_redone: int = 0
     calls_begun_again: int = 0
@@ -33,9 +35,11 @@ class Verdict:
 
 
 def essence(events: list[Event]) -> list[tuple[Any, ...]]:
-    """What a log says, without ids and times; calls that ran side by side in one order."""
+    """What a log says, without ids and times, and whether it had to wait; calls side by side in one order."""
     said: list[tuple[Any, ...]] = []
     for event in events:
+        if event["type"] == "run_queued":
+            continue
         kept = {
             name: value
             for name, value in event.items()
@@ -51,10 +55,13 @@ def essence(events: list[Event]) -> list[tuple[Any, ...]]:
     return said
 
 
-def judge(server: Server, followed: dict[str, list[Event]], reference: list[Event], kills: int) -> Verdict:
+def judge(server: Server | Cluster, followed: dict[str, list[Event]], reference: list[Event], kills: int) -> Verdict:
     """Compares the store, what clients were told meanwhile, and the application's effects."""
     verdict = Verdict(runs=len(followed), kills=kills)
     wanted = essence(reference)
+    stands = collections.Counter(status for (status,) in server.rows("select status from runs"))
+    if set(stands) != {"completed"}:
+        verdict.amiss.append(f"runs stand so: {dict(stands)}")
     for run_id, told in followed.items():
         stored = server.events(run_id)
         try:
@@ -72,7 +79,7 @@ def judge(server: Server, followed: dict[str, list[Event]], reference: list[Even
     return verdict
 
 
-def _judge_effects(server: Server, verdict: Verdict, runs: set[str]) -> None:
+def _judge_effects(server: Server | Cluster, verdict: Verdict, runs: set[str]) -> None:
     ledger = {
         (run_id, f"{run_id}:{call_id}" if call_id else f"{kind}:{name if kind == 'step' else step}"): (state, attempt)
         for run_id, step, kind, name, call_id, state, attempt in server.rows(

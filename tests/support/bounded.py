@@ -28,3 +28,8 @@ async def turns(count: int = 20) -> None:
     """Gives whatever could go wrong `count` turns of the loop to do so."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def passed(seconds: float) -> None:
+    """Returns once so much time has passed: where something must not happen within it, there is nothing to wait for."""
+    await asyncio.sleep(seconds)

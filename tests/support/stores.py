@@ -28,9 +28,11 @@ HERE = Seat(executor="exe_tests")
 
 
 @contextlib.asynccontextmanager
-async def opened(home: Path, *, executing: bool = False, **settings: Any) -> AsyncIterator[Stores]:
+async def opened(
+    home: Path, *, executing: bool = False, secret: str | None = None, **settings: Any
+) -> AsyncIterator[Stores]:
     """The stores of this home."""
-    async with open_stores(Settings.load(home=home, **settings), executing=executing) as stores:
+    async with open_stores(Settings.load(home=home, **settings), executing=executing, secret=secret) as stores:
         yield stores
 
 

@@ -13,6 +13,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "agent_thinking": {"text": str, "step": int},
     "tool_executing": {"call_id": str, "tool": str, "arguments": object},
     "tool_completed": {"call_id": str, "tool": str, "ok": bool, "duration_ms": int},
+    "approval_requested": {"approval_id": str, "call_id": str, "tool": str, "arguments": object, "expires_at": str},
+    "approval_decided": {"approval_id": str, "decision": str, "by": str},
     "message_completed": {"message_id": str, "content": str},
     "agent_completed": {"output": object, "usage": dict, "duration_ms": int},
     "agent_failed": {"code": str, "message": str, "retryable": bool},
@@ -66,13 +68,21 @@ def check_fields(event: Frame) -> None:
 
 
 def check_calls(events: list[Frame], *, whole: bool) -> None:
-    """Each call that began has one end, after it, for the same tool."""
+    """Each call that began has one end, after it, for the same tool; what is asked about one stands between."""
     began: dict[str, str] = {}
+    asked: dict[str, str] = {}
     for event in events:
         if event["type"] == "tool_executing":
             assert event["call_id"] not in began
             began[event["call_id"]] = event["tool"]
+        elif event["type"] == "approval_requested":
+            assert began[event["call_id"]] == event["tool"], event
+            assert event["call_id"] not in asked.values()
+            asked[event["approval_id"]] = event["call_id"]
+        elif event["type"] == "approval_decided":
+            assert asked.pop(event["approval_id"]) in began or not whole, event
         elif event["type"] == "tool_completed":
+            asked = {approval: call for approval, call in asked.items() if call != event["call_id"]}
             tool = began.pop(event["call_id"], None)
             assert tool == event["tool"] or not whole, event
     assert not began or not whole, began

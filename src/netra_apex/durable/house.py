@@ -1,6 +1,7 @@
 """`House`: what carries runs out in a process, together with what it hears of others and tells them."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -9,22 +10,27 @@ from typing import Any
 import structlog
 
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Admitted
+from netra_apex.core.conversations import MAX_NOTE, Admitted, Approval, Verdict, check_text
 from netra_apex.core.events import decode
-from netra_apex.core.ports import EmitterFor
+from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import Run, Seat
+from netra_apex.core.voices import EmitterFor
 from netra_apex.durable.peers import Peers
 from netra_apex.durable.recovery import Recovery
 from netra_apex.durable.runner import Desk, LocalRunner
-from netra_apex.durable.watch import watch
+from netra_apex.durable.watch import expire, prune, tidy, watch
 from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.limits import Slots
+from netra_apex.errors import StoreError
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores
 from netra_apex.stream.feed import Hub
 from netra_apex.stream.manager import WebSocketManager
 from netra_apex.stream.meter import Meter
-from netra_apex.stream.relay import Accepted, Cancel, Relay
+from netra_apex.stream.relay import Accepted, Cancel, Left, Relay, Steer
+
+LAST_WORDS_SECONDS = 1.0
+MARGIN_SECONDS = 1.0  # between clocks, and for what was on its way
 
 log = structlog.get_logger()
 
@@ -44,6 +50,7 @@ class Means:
     settings: Settings
     hub: Hub
     meter: Meter
+    redactor: Redactor
     executor: str
     execute: bool
 
@@ -58,6 +65,7 @@ class House:
             stores.runs,
             stores.journals,
             stores.accounts,
+            stores.approvals,
             means.emitter_for,
             registered=frozenset(agents).__contains__,
         )
@@ -70,6 +78,7 @@ class House:
             executes=means.execute,
             tell_cancel=self._tell_cancel,
             tell_left=self._tell_left,
+            tell_steer=self._tell_steer,
         )
         self.runner = LocalRunner(means.engines, means.emitter_for, means.slots, means.group, self._recovery, desk)
 
@@ -90,12 +99,14 @@ class House:
         """
         means, stores = self._means, self._means.stores
         if stores.presence is not None and self._relay is not None and stores.bus is not None:
-            self._relay.on_accepted = self._on_accepted
+            self._relay.on_waiting = self.runner.look
+            self._relay.on_back = self._on_back
+            self._relay.on_steer = lambda steer: self.runner.wake(steer.run)
             self._relay.on_cancel = lambda cancel: self.runner.halt(cancel.run, cancel.by)
-            room = means.slots.per_process if means.execute else 0
             drain = means.settings.drain_seconds
-            peers = Peers(stores.presence, room, drain_seconds=drain, on_left=self._left_behind)
+            peers = Peers(stores.presence, self._whole_room, drain_seconds=drain, on_left=self._left_behind)
             await peers.enter()
+            self._relay.alone = lambda: peers.alone
             self._mind(stack, peers.run())
             self._mind(stack, stores.bus.run())
             self._mind(stack, self._relay.run())
@@ -104,13 +115,17 @@ class House:
             for gone in await stores.turns.executors():
                 count = await stores.turns.leave_all_of(gone)
                 log.warning("runs of the process before go on", count=count)
+            self._mind(stack, tidy(means.hub))
 
         async def close_ended_logins() -> None:
-            for session_id in manager.sessions() - await stores.accounts.live_sessions():
-                manager.close_session(session_id)
+            if here := manager.sessions():
+                for session_id in here - await stores.accounts.live_sessions():
+                    manager.close_session(session_id)
 
         changed = stores.database.changed_elsewhere
         self._mind(stack, watch(changed, close_ended_logins, stores.runs, self.runner, self._recovery))
+        self._mind(stack, expire(stores.approvals, self._left_behind))
+        self._mind(stack, prune(stores.runs, means.settings.retention_days))
         self._mind(stack, self.runner.take_turns())
         self.runner.look()
 
@@ -126,14 +141,54 @@ class House:
                     feed.publish([(1, admitted.queued)])
             self.runner.look()
         if self._relay is not None:
-            self._relay.tell(Accepted(context.user_id, context.thread_id, run_id, waits=not admitted.started))
+            by, waits = self._means.executor, not admitted.started
+            self._relay.tell(Accepted(by, context.user_id, context.thread_id, run_id, waits=waits))
+
+    async def last_words(self) -> None:
+        """Waits until others have been told what this process has to tell; not for long."""
+        if self._means.stores.bus is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
+                    await asyncio.sleep(0)  # what is gathered in this turn of the loop is sent with the next
+                    await self._means.stores.bus.flush()
+
+    def _whole_room(self) -> int:
+        return self._means.slots.per_process if self._means.execute and not self.runner.draining else 0
+
+    def _on_back(self, seconds: float) -> None:
+        """Runs may have been accepted elsewhere that nobody here was told of."""
+        self._means.group.create_task(self._look_for_missed(seconds + MARGIN_SECONDS))
+
+    async def _look_for_missed(self, seconds: float) -> None:
+        self.runner.look()
+        hub, turns = self._means.hub, self._means.stores.turns
+        try:
+            for user_id, thread_id in hub.watched():
+                for run_id in await turns.recent(user_id, thread_id, seconds):
+                    hub.announce(user_id, thread_id, run_id, base=None)
+        except StoreError as error:
+            log.warning("the database does not answer", error=str(error))  # it is gone again, and comes back again
+
+    async def decide(self, user_id: str, approval_id: str, verdict: Verdict, note: str | None) -> Approval:
+        """Decides on a call that waits for its user, once; its run goes on wherever there is room.
+
+        Raises:
+            NotFound: the user has no such approval.
+            AlreadyDecided: it was decided before, has expired, or its run has ended.
+            Invalid: the note is no text, or too long.
+        """
+        note = self._means.redactor.text(check_text("note", note, limit=MAX_NOTE)) if note and note.strip() else None
+        decided = await self._means.stores.approvals.decide(user_id, approval_id, verdict, note)
+        self._left_behind()
+        return decided
+
+    async def park(self, context: UserExecutionContext, epoch: int) -> None:
+        """Leaves a run that waits for a person."""
+        if not await self._means.stores.approvals.park(context.user_id, context.run_id, epoch):
+            self._left_behind()
 
     def _mind(self, stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
         stack.callback(self._means.group.create_task(work).cancel)
-
-    def _on_accepted(self, accepted: Accepted) -> None:
-        if accepted.waits:
-            self.runner.look()
 
     def _left_behind(self) -> None:
         """A dead process's runs wait: here, and wherever else there is room."""
@@ -142,7 +197,11 @@ class House:
 
     def _tell_left(self) -> None:
         if self._relay is not None:
-            self._relay.tell(Accepted("", "", "", waits=True))
+            self._relay.tell(Left(self._means.executor))
+
+    def _tell_steer(self, run_id: str) -> None:
+        if self._relay is not None:
+            self._relay.tell(Steer(run_id))
 
     def _tell_cancel(self, run: Run, by: str) -> None:
         if self._relay is not None:

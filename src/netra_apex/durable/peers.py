@@ -16,21 +16,28 @@ from netra_apex.errors import StoreError
 
 LOOK_SECONDS = 0.2
 SILENT_MS = 500  # a living process is seen five times a second
-STEADY_SECONDS = 3.0  # after the database was gone: how long others have to come back before they are taken for dead
+STEADY_SECONDS = 3.0  # after the database, or this process, was away: how long others have to come back
 LEASE_BEYOND_DRAIN_SECONDS = 10.0
 
 log = structlog.get_logger()
 
 
 class Peers:
-    """Says that this process lives, and looks after the others."""
+    """Says that this process lives, and looks after the others.
 
-    def __init__(self, presence: Presence, room: int, *, drain_seconds: float, on_left: Callable[[], None]) -> None:
+    `room` is how many runs it may have at once, asked with each look.
+    """
+
+    def __init__(
+        self, presence: Presence, room: Callable[[], int], *, drain_seconds: float, on_left: Callable[[], None]
+    ) -> None:
         self._presence = presence
         self._room = room
-        self._lease_ms = 1000 * (drain_seconds + LEASE_BEYOND_DRAIN_SECONDS)
+        self._lease_ms = round(1000 * (drain_seconds + LEASE_BEYOND_DRAIN_SECONDS))
         self._on_left = on_left
         self._steady_since = float("-inf")
+        self.alone = False  # as far as is known
+        self._answers = True
 
     async def enter(self) -> None:
         """Says so for the first time.
@@ -38,35 +45,54 @@ class Peers:
         Raises:
             StoreError: the database does not answer.
         """
-        await self._presence.seen(self._room)
+        await self._judging()
+        self.alone = not await self._presence.others()
+        if not self.alone:
+            # Until those who believed that they were alone have seen it, and tell it what it would have to hear.
+            await asyncio.sleep(2 * LOOK_SECONDS)
 
     async def run(self) -> None:
         """Five times a second, until it is cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                await self._look()
+                await self.look()
+                self._answers = True
             except StoreError as error:
-                if self._steady_since != float("inf"):
+                if self._answers:
                     log.warning("the database does not answer", error=str(error))
+                self._answers = False
                 self._steady_since = float("inf")
             except Exception:
                 # A fault in looking must not end the group that every run is in; the next look comes soon.
                 log.exception("a look at the other processes failed")
 
-    async def _look(self) -> None:
-        began = time.monotonic()
-        anew = await self._presence.seen(self._room)
-        if anew or self._steady_since == float("inf") or time.monotonic() - began > LOOK_SECONDS * 2:
-            # This process was cut off, or slow, itself: so may the others have been.
-            self._steady_since = time.monotonic()
-        steady = time.monotonic() - self._steady_since > STEADY_SECONDS
-        for executor, silent_ms in await self._presence.others():
-            if silent_ms > self._lease_ms or (steady and silent_ms > SILENT_MS):
-                await self._bury(executor, whatever=silent_ms > self._lease_ms)
+    async def look(self) -> None:
+        """Once.
 
-    async def _bury(self, executor: str, *, whatever: bool) -> None:
-        count = await self._presence.bury(executor, whatever=whatever)
+        Raises:
+            StoreError: the database does not answer.
+        """
+        judging = await self._judging()
+        others = await self._presence.others()
+        self.alone = not others
+        for executor, silent_ms in others if judging else ():
+            if silent_ms > self._lease_ms:
+                await self._bury(executor, self._lease_ms, locked=True)
+            elif silent_ms > SILENT_MS:
+                await self._bury(executor, SILENT_MS, locked=False)
+
+    async def _judging(self) -> bool:
+        """Says that this process lives; whether others who are silent may be taken for dead.
+
+        Who was away itself, or has just found the database again, gives the others a while: so may they have been.
+        """
+        if not await self._presence.seen(self._room()) or self._steady_since == float("inf"):
+            self._steady_since = time.monotonic()
+        return time.monotonic() - self._steady_since > STEADY_SECONDS
+
+    async def _bury(self, executor: str, silent_ms: int, *, locked: bool) -> None:
+        count = await self._presence.bury(executor, silent_ms=silent_ms, locked=locked)
         if count is None:
             return
         log.warning("a process is gone: its runs go on elsewhere", executor=executor, runs=count)

@@ -6,11 +6,12 @@ import structlog
 
 from netra_apex.core.accounts import User
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.events import AgentCancelled, DurableEvent, Ending, decode
+from netra_apex.core.events import AgentCancelled, CallError, DurableEvent, Ending, decode
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Journal
-from netra_apex.core.ports import Accounts, EmitterFor, Journals, Runs
+from netra_apex.core.ports import Accounts, Approvals, Journals, Runs
 from netra_apex.core.runs import Claim, Run, RunStatus, RunStream
+from netra_apex.core.voices import EmitterFor
 from netra_apex.engine.engine import closing, ending_of
 from netra_apex.engine.orders import Order, TakenUp
 from netra_apex.errors import RecoveredTooOften, RunInterrupted, StoreError, TakenOver
@@ -33,6 +34,7 @@ class Recovery:
         runs: Runs,
         journals: Journals,
         accounts: Accounts,
+        approvals: Approvals,
         emitter_for: EmitterFor,
         *,
         registered: Callable[[str], bool],
@@ -40,6 +42,7 @@ class Recovery:
         self._runs = runs
         self._journals = journals
         self._accounts = accounts
+        self._approvals = approvals
         self._emitter_for = emitter_for
         self._registered = registered
         self._owed: dict[str, tuple[UserExecutionContext, str, Ending, int]] = {}
@@ -56,7 +59,7 @@ class Recovery:
         try:
             ending = self._obstacle(run, claim, user)
             if ending is None:
-                journal = Journal(() if fresh else await self._journals.steps(run.user_id, run.run_id))
+                journal = Journal() if fresh else await self._journal(run, at_rest=claim.waited)
                 return Order(context, run.agent, claim.task, (), TakenUp(stream, journal))
         except StoreError as error:
             ending = ending_of(RunInterrupted(f"the run cannot be taken up: {error}"))
@@ -72,12 +75,21 @@ class Recovery:
         if not await self._settled(context, agent, ending, epoch):
             self._owed[context.run_id] = (context, agent, ending, epoch)
 
+    def owes(self, run_id: str) -> bool:
+        """Whether this run has an ending that could not be stored yet."""
+        return run_id in self._owed
+
     async def retry(self) -> None:
         """Tries again what could not be stored before."""
         for run_id, owed in list(self._owed.items()):
             if not await self._settled(*owed):
                 return
             del self._owed[run_id]
+
+    async def _journal(self, run: Run, *, at_rest: bool) -> Journal:
+        # The decisions last: one that is made after this finds the run waiting again, and has it taken up once more.
+        steps = await self._journals.steps(run.user_id, run.run_id)
+        return Journal(steps, await self._approvals.decisions(run.user_id, run.run_id), at_rest=at_rest)
 
     def _obstacle(self, run: Run, claim: Claim, user: User | None) -> Ending | None:
         """Why this run cannot go on, as its ending."""
@@ -109,7 +121,8 @@ class Recovery:
         stream = await self._stream(context, epoch)
         if stream.status.ended:
             return
-        last = closing(stream.open_calls.values(), "unknown_outcome", "nobody saw how the call ended")
+        lost = CallError("unknown_outcome", "nobody saw how the call ended")
+        last = closing(stream.open_calls.values(), lost, waiting=stream.asked.values())
         emitter = self._emitter_for(context, stream)
         try:
             await emitter.voice(agent).emit(*last, ending)

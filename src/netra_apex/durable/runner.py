@@ -15,8 +15,9 @@ import structlog
 
 from netra_apex.core.events import AgentCancelled
 from netra_apex.core.journal import Journal
-from netra_apex.core.ports import EmitterFor, RunEmitter, Runs, Turns
+from netra_apex.core.ports import Runs, Turns
 from netra_apex.core.runs import Claim, Run
+from netra_apex.core.voices import EmitterFor, RunEmitter
 from netra_apex.durable.recovery import Recovery
 from netra_apex.engine.engine import UserExecutionEngine, ending_of
 from netra_apex.engine.factory import EngineLease, ExecutionEngineFactory
@@ -40,6 +41,7 @@ class _Live:
     engine: UserExecutionEngine | None = None
     halted: AgentCancelled | None = None
     suspended: bool = False
+    steered: bool = False
 
     @property
     def epoch(self) -> int:
@@ -50,8 +52,8 @@ class _Live:
 class Desk:
     """Where a runner finds what there is to do: the table of runs, and by which name and limits it takes from it.
 
-    `tell_cancel` tells other processes that a run of theirs is to be stopped, `tell_left` that some wait which this one
-    has left.
+    `tell_cancel` tells other processes that a run of theirs is to be stopped, `tell_steer` that its user has said
+    something to it, `tell_left` that some wait which this one has left.
     """
 
     runs: Runs
@@ -61,6 +63,7 @@ class Desk:
     executes: bool
     tell_cancel: Callable[[Run, str], None]
     tell_left: Callable[[], None]
+    tell_steer: Callable[[str], None]
 
 
 class LocalRunner:
@@ -84,7 +87,9 @@ class LocalRunner:
         self._live: dict[str, _Live] = {}
         self._reserved = 0
         self._too_early: dict[str, AgentCancelled] = {}
-        self._draining = False
+        self._ending = 0
+        self._doubted: set[tuple[str, int]] = set()
+        self.draining = False
         self._ring = _Ring()
         self._some_wait = True  # as far as is known here
         self._news = asyncio.Event()
@@ -97,7 +102,7 @@ class LocalRunner:
 
     def reserve(self) -> bool:
         """See `Runner.reserve`."""
-        if self._draining or not self._desk.executes or self._room <= 0:
+        if self.draining or not self._desk.executes or self._room <= 0:
             return False
         self._reserved += 1
         return True
@@ -123,26 +128,63 @@ class LocalRunner:
         if live is None:
             # Asked for in the store, so that whoever has it, or takes it up, finds it; and ended here if it waits.
             await self._desk.runs.request_cancel(run.run_id, by)
-            claim = await self._desk.turns.claim(run.user_id, run.run_id, self._desk.executor)
-            if claim is not None:
-                await self._recovery.end(claim, AgentCancelled(by=by))
+            if await self._ended_here(run, by):
                 return None
             live = self._live.get(run.run_id)
         if live is None:
-            self._too_early[run.run_id] = AgentCancelled(by=by)  # it may be about to begin here
+            if self._reserved:
+                self._too_early[run.run_id] = AgentCancelled(by=by)  # it may be about to begin here
             self._desk.tell_cancel(run, by)
             return None
         self._halt(live, AgentCancelled(by=by))
         return live.ended
+
+    def steer(self, run_id: str) -> None:
+        """See `Runner.steer`."""
+        if not self.wake(run_id):
+            self._desk.tell_steer(run_id)
+
+    def wake(self, run_id: str) -> bool:
+        """Has a run hear what its user has said to it, if this process has it."""
+        live = self._live.get(run_id)
+        if live is not None:
+            live.steered = True
+            if live.engine is not None:
+                live.engine.steer()
+        return live is not None
 
     def halt(self, run_id: str, by: str) -> None:
         """Cancels a run, if this process has it."""
         if (live := self._live.get(run_id)) is not None:
             self._halt(live, AgentCancelled(by=by))
 
+    async def compare(self) -> None:
+        """Lets go of what the table of runs says is another's by now, and of what is here in the table alone.
+
+        The first is for a process that was away for so long that it was taken for dead; the second for runs whose
+        claim was stored while the answer to it was lost.
+
+        Raises:
+            StoreError: the database does not answer.
+        """
+        before = {(run_id, live.epoch) for run_id, live in self._live.items()}
+        held = {(run_id, epoch): user_id for user_id, run_id, epoch in await self._desk.turns.held(self._desk.executor)}
+        # Twice in a row: one that ends in this moment stands in nobody's name either.
+        for run_id, epoch in (before - held.keys()) & self._doubted:
+            if (live := self._live.get(run_id)) is not None and live.epoch == epoch:
+                log.warning("a run is another process's by now", run_id=run_id)
+                self._suspend(live)
+        self._doubted = before - held.keys()
+        if self._reserved or self._ending:
+            return  # what is being accepted, or taken up, stands there before it is here
+        for (run_id, epoch), user_id in held.items():
+            if run_id not in self._live and not self._recovery.owes(run_id):
+                log.warning("a run that nobody carries out is left to others", run_id=run_id)
+                await self._desk.turns.leave(user_id, run_id, epoch, self._desk.executor)
+
     async def drain(self, seconds: float) -> None:
         """Lets running runs end for so long, then suspends the rest, for who takes them up."""
-        self._draining = True
+        self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._all_ended()
@@ -172,7 +214,7 @@ class LocalRunner:
 
     async def _take_all(self) -> None:
         """A run of each user who waits, users in turn, until there is no room or nobody's turn."""
-        while self._some_wait and self._room > 0 and not self._draining and self._desk.executes:
+        while self._some_wait and self._room > 0 and not self.draining and self._desk.executes:
             waiting = await self._desk.turns.waiting()
             if not waiting:
                 self._some_wait = self._news.is_set()
@@ -180,7 +222,7 @@ class LocalRunner:
             able = [user_id for user_id, taken in waiting if taken < self._desk.per_user]
             took = False
             for user_id in self._ring.in_turn(able):
-                if self._room <= 0 or self._draining:
+                if self._room <= 0 or self.draining:
                     return
                 took = await self._take(user_id) or took
             if not took:
@@ -200,6 +242,10 @@ class LocalRunner:
             self._too_early.clear()
 
     async def _carry_on(self, claim: Claim) -> None:
+        if (old := self._live.get(claim.run.run_id)) is not None:
+            # It was taken from this process, which was away, and has come back to it.
+            self._suspend(old)
+            await old.ended.wait()
         order = await self._recovery.take_up(claim)
         if order is not None:
             # Whatever made room for it, most likely another user's run, has variables (a trace, a bound logger) that
@@ -214,7 +260,7 @@ class LocalRunner:
         self._live[order.context.run_id] = run
         run.lease.reserve(counted=True)
         run.halted = self._too_early.pop(order.context.run_id, None)
-        if self._draining:
+        if self.draining:
             run.suspended = True  # it was being accepted, or taken, when the drain began
         self._group.create_task(self._carry_out(run), context=asked_in)
 
@@ -242,7 +288,11 @@ class LocalRunner:
                     return
                 if run.halted is not None:
                     engine.cancel(run.halted.by)
+                if run.steered:
+                    engine.steer()
                 await engine.run(order.agent, order.task, history=None if order.taken_up is not None else order.history)
+            if engine.waits and run.halted is not None:
+                await self._end_left(run, run.halted)
         except TakenOver as gone:
             # This process was away for so long that another took the run up: what it would have told is void.
             log.warning("a run is another process's by now", run_id=order.context.run_id, reason=str(gone))
@@ -257,13 +307,37 @@ class LocalRunner:
         finally:
             if run.suspended:
                 await self._leave(run)
-            self._live.pop(order.context.run_id, None)
+            if self._live.get(order.context.run_id) is run:  # one that was left waiting may be taken up already
+                del self._live[order.context.run_id]
             run.ended.set()
+            if run.steered:
+                self.look()  # what came too late for it has a run of its own
+
+    async def _ended_here(self, run: Run, by: str) -> bool:
+        """Ends a run that waits."""
+        self._ending += 1
+        try:
+            claim = await self._desk.turns.claim(run.user_id, run.run_id, self._desk.executor)
+            if claim is None:
+                return False
+            await self._recovery.end(claim, AgentCancelled(by=by))
+            return True
+        finally:
+            self._ending -= 1
+
+    async def _end_left(self, run: _Live, ending: AgentCancelled) -> None:
+        """It was cancelled in the very moment in which it was left waiting for a person."""
+        context = run.order.context
+        await self._desk.runs.request_cancel(context.run_id, ending.by)  # for whoever may have taken it up by now
+        await self._recovery.end_broken(context, run.order.agent, ending, epoch=run.epoch)
+        if (again := self._live.get(context.run_id)) is not None and again is not run:
+            self._halt(again, ending)
 
     async def _leave(self, run: _Live) -> None:
         run.emitter.close()
         try:
-            await self._desk.turns.leave(run.order.context.user_id, run.order.context.run_id, run.epoch)
+            context = run.order.context
+            await self._desk.turns.leave(context.user_id, context.run_id, run.epoch, self._desk.executor)
         except StoreError as error:
             # Who starts next, or a peer, finds that this process has ended.
             log.warning("a run could not be left to others", run_id=run.order.context.run_id, error=str(error))

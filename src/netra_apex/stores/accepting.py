@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 
 from netra_apex.core.conversations import Accepted, Admitted, Post
-from netra_apex.core.events import RunQueued, encode, told_now
+from netra_apex.core.events import RunQueued, decode, encode, told_now
 from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage
 from netra_apex.core.runs import Seat
 from netra_apex.errors import IdempotencyConflict, NotFound
 from netra_apex.stores.database import Transaction
 from netra_apex.stores.statements import statements
-from netra_apex.stores.turns import reason_to_wait
+from netra_apex.stores.turns import reason_to_wait, standing
 
 SQL = statements("runs")
 TITLE_LENGTH = 80
@@ -34,6 +34,18 @@ def digest(post: Post) -> str:
     return hashlib.sha256(said).hexdigest()
 
 
+async def accepted_before(tx: Transaction, values: dict[str, Any], seat: Seat) -> tuple[Admitted, int] | None:
+    """What `accept` has answered, where it was asked before and its answer was lost with the connection."""
+    row = await tx.one(SQL["accepted"], values)
+    if row is None:
+        return None
+    position, message_id, executor, first = row
+    accepted = Accepted(thread_id=values["thread_id"], run_id=values["run_id"], message_id=message_id, status="queued")
+    started = executor is not None and executor == seat.executor
+    queued = first if first is not None and isinstance(decode(first), RunQueued) else None
+    return Admitted(accepted, started=started, queued=queued), position
+
+
 async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat) -> tuple[Admitted, int]:
     """Thread, message and run; or the answer that was given before. With the run's position in its thread."""
     await tx.lock(values["user_id"])
@@ -41,8 +53,13 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
     before = await repeated(tx, post, values)
     if before is not None:
         return Admitted(before), 1
+    stands = await standing(tx, values)
+    if stands[3] and (again := await accepted_before(tx, values, seat)) is not None:
+        return again
     replaced = None if post.thread_id is None else await _check_thread(tx, post, values)
-    reason = await reason_to_wait(tx, seat, post.if_busy, values)
+    if post.if_busy == "steer" and (steered := await _steer(tx, post, values)) is not None:
+        return Admitted(steered, steers=True), 1
+    reason = await reason_to_wait(tx, seat, post.if_busy, stands, values)
     position = 1
     if post.thread_id is None:
         await tx.run(SQL["add_thread"], values)
@@ -66,6 +83,23 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
         thread_id=values["thread_id"], run_id=values["run_id"], message_id=values["message_id"], status="queued"
     )
     return Admitted(accepted, started=started, queued=queued), position
+
+
+async def _steer(tx: Transaction, post: Post, values: dict[str, Any]) -> Accepted | None:
+    """Gives the message to the run that the thread has; None where it has none, and the message makes one."""
+    under_way = await tx.one(SQL["run_under_way"], values)
+    if under_way is None:
+        return None
+    run_id, status = under_way
+    target = values | {"run_id": run_id}
+    # It holds the run's row: a run that ends at this moment has ended, or finds that it was given this.
+    if not await tx.run(SQL["steer"], target):
+        return None
+    await tx.run(SQL["add_steering"], target)
+    await tx.run(SQL["touch_thread"], values)
+    if post.idempotency_key is not None:
+        await tx.run(SQL["remember_key"], target)
+    return Accepted(thread_id=values["thread_id"], run_id=run_id, message_id=values["message_id"], status=status)
 
 
 def _queued(values: dict[str, Any], reason: str) -> str:
@@ -147,7 +181,7 @@ async def said_before(tx: Transaction, values: dict[str, Any]) -> tuple[ModelMes
     while row[0] > 1 and not past.enough:
         page = await tx.all(SQL["said_before"], values | at | {"limit": PAGE})
         for role, content, body, position, ordinal in page:
-            past.add(role, content, body)
+            past.add(role, content, body, own=ordinal == 0)
             at = {"position": position, "ordinal": ordinal}
         if len(page) < PAGE:
             break
@@ -168,12 +202,12 @@ class _Past:
         """Whether no more is wanted."""
         return len(self._latest_first) >= self._limit or self._size > HISTORY_CHARACTERS
 
-    def add(self, role: str, content: str, body: str | None) -> None:
-        """One more message; the user's own is a run's last one here, and brings the transcript."""
+    def add(self, role: str, content: str, body: str | None, *, own: bool) -> None:
+        """One more message; its `own`, which it answers, is a run's last one here, and brings the transcript."""
         if self.enough:
             return
         self._bare.append(UserMessage(content) if role == "user" else AssistantMessage(content))
-        if role == "user":
+        if own:
             self._latest_first += reversed(_transcript.decode(body)) if body is not None else self._bare
             self._size += len(body or content)
             self._bare = []

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -41,10 +42,12 @@ class PostgresBus:
         self._database = database
         self._me = me
         self._heard: dict[str, Callable[[str], None]] = {}
-        self._back: list[Callable[[], None]] = []
+        self._back: list[Callable[[float], None]] = []
         self._waiting: list[tuple[str, str]] = []
         self._urgent = asyncio.Event()
         self._some = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._names = itertools.count(1)
         self._parts: dict[str, dict[int, str]] = {}
 
@@ -52,6 +55,7 @@ class PostgresBus:
         """Tells everybody who listens to this topic, soon."""
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append((topic, text))
+        self._idle.clear()
         self._some.set()
         if urgent:
             self._urgent.set()
@@ -60,9 +64,14 @@ class PostgresBus:
         """Calls `heard` with what is told on this topic, from the next `run` on."""
         self._heard[topic] = heard
 
-    def on_back(self, call: Callable[[], None]) -> None:
-        """Calls this when it listens again after something may have been missed."""
+    def on_back(self, call: Callable[[float], None]) -> None:
+        """Calls this when it listens again, with for how many seconds something may have been missed."""
         self._back.append(call)
+
+    async def flush(self) -> None:
+        """Waits until what was sent is told, or lost."""
+        self._urgent.set()
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Listens and tells, until it is cancelled; a connection that is lost is made again."""
@@ -71,36 +80,47 @@ class PostgresBus:
             group.create_task(self._tell_forever())
 
     async def _listen_forever(self) -> None:
+        deaf_since, hears = time.monotonic(), True
         while True:
             try:
                 with our_errors():
                     connection = await self._database.server.connect(application_name=f"netra bus {self._me}")
-                await self._listen(connection)
+                try:
+                    over = await self._listen(connection)
+                    for call in self._back:
+                        call(time.monotonic() - deaf_since)
+                    await over.wait()
+                    deaf_since = time.monotonic()
+                    hears = True
+                finally:
+                    connection.terminate()
             except StoreError as error:
-                log.warning("nothing is heard of other processes for now", error=str(error))
+                if hears:
+                    log.warning("nothing is heard of other processes for now", error=str(error))
+                hears = False
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _listen(self, connection: Connection) -> None:
+    async def _listen(self, connection: Connection) -> asyncio.Event:
         over = asyncio.Event()
-        try:
-            with our_errors():
-                connection.add_termination_listener(lambda _: over.set())
-                for topic in self._heard:
-                    await connection.add_listener(_channel(topic), self._on_notify)
-            for call in self._back:
-                call()
-            await over.wait()
-        finally:
-            connection.terminate()
+        self._parts.clear()  # the rest of them was told while nobody listened
+        with our_errors():
+            connection.add_termination_listener(lambda _: over.set())
+            for topic in self._heard:
+                await connection.add_listener(_channel(topic), self._on_notify)
+        return over
 
     def _on_notify(self, _: object, __: int, channel: str, payload: str) -> None:
         topic = channel.removeprefix("netra_")
         for said in _payload.decode(payload):
             text = bytes(said).decode()
-            # What is told is a JSON object; a part of one is an array.
-            whole = self._joined(_part.decode(said)) if text.startswith("[") else text
-            if whole is not None:
-                self._heard[topic](whole)
+            try:
+                # What is told is a JSON object; a part of one is an array.
+                whole = self._joined(_part.decode(said)) if text.startswith("[") else text
+                if whole is not None:
+                    self._heard[topic](whole)
+            except Exception:
+                # One word that this process does not understand, a newer one's, must not cost it the others.
+                log.exception("what another process told is not understood", topic=topic)
 
     def _joined(self, part: _Part) -> str | None:
         parts = self._parts.setdefault(part.whole, {})
@@ -111,6 +131,7 @@ class PostgresBus:
         return "".join(text for _, text in sorted(parts.items()))
 
     async def _tell_forever(self) -> None:
+        tells = True
         while True:
             await self._some.wait()
             if not self._urgent.is_set():
@@ -122,10 +143,15 @@ class PostgresBus:
             told, self._waiting = self._waiting, []
             try:
                 await self._tell(told)
+                tells = True
             except StoreError as error:
                 # What was told is gone, as it would be for who was not there; who follows reads the log again.
-                log.warning("other processes are not told for now", error=str(error))
+                if tells:
+                    log.warning("other processes are not told for now", error=str(error))
+                tells = False
                 await asyncio.sleep(AGAIN_SECONDS)
+            if not self._waiting:
+                self._idle.set()
 
     async def _tell(self, told: list[tuple[str, str]]) -> None:
         channels: list[str] = []

@@ -1,7 +1,9 @@
 """Runs and their event log (port: `core.ports.Runs`). The owner is in every WHERE but the operator's."""
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from netra_apex.core.messages import ModelMessage
 from netra_apex.core.runs import Run, RunStatus, Seat
 from netra_apex.stores.accepting import accept, digest, open_run, said_before, title_of
 from netra_apex.stores.database import Database, Transaction
-from netra_apex.stores.rows import now_ms, run_of
+from netra_apex.stores.rows import now_ms, run_of, to_ms
 from netra_apex.stores.statements import statements
 from netra_apex.stores.steps import StepRows
 from netra_apex.stores.telling import Told
@@ -29,6 +31,7 @@ class RunStore:
     def __init__(self, database: Database, history_messages: int, rows: StepRows) -> None:
         self._database = database
         self._limit = history_messages
+        self._telling: dict[str, tuple[Told, asyncio.Future[None]]] = {}  # what has not been stored yet, by run
         self._rows = rows
 
     async def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Admitted:
@@ -57,7 +60,11 @@ class RunStore:
             "posted": 1,
         }
         admitted, position = await self._database.write(
-            lambda tx: accept(tx, post, values, seat), user=context.user_id, alone=True
+            lambda tx: accept(tx, post, values, seat),
+            user=context.user_id,
+            alone=True,
+            # One with a key, or that steers, is known again by that only where it is no accident of a lost connection.
+            repeatable=post.idempotency_key is None and post.if_busy != "steer",
         )
         if position == 1 or not admitted.started:
             return admitted  # one that waits asks when it starts: those before it will have said something
@@ -84,7 +91,7 @@ class RunStore:
                 "content": task,
                 "title": title_of(task),
                 "now": now_ms(),
-                "permissions": "[]",
+                "permissions": msgspec.json.encode(sorted(context.permissions)).decode(),
                 "posted": 0,
                 "executor": executor,
             }
@@ -110,8 +117,19 @@ class RunStore:
             StoreError: nothing of it was stored.
         """
         run = {"user_id": context.user_id, "run_id": context.run_id, "thread_id": context.thread_id, "epoch": epoch}
-        told = Told(run, events, [run | self._rows.row(context, step) for step in steps])
-        return self._database.write(told.store, user=context.user_id, linger=True)
+        rows = [run | self._rows.row(context, step) for step in steps]
+        waiting = self._telling.get(context.run_id)
+        if waiting is not None and waiting[0].extend(epoch, events, rows):
+            return waiting[1]
+        told = Told(run, events, rows)
+        stored = asyncio.ensure_future(self._database.write(told.store, user=context.user_id, linger=True))
+        mine = self._telling[context.run_id] = (told, stored)
+        stored.add_done_callback(lambda _: self._forget(context.run_id, mine))
+        return stored
+
+    def _forget(self, run_id: str, told: "tuple[Told, asyncio.Future[None]]") -> None:
+        if self._telling.get(run_id) is told:
+            del self._telling[run_id]
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:
         """What later runs of the thread tell the model that this run said, calls and their answers included."""
@@ -141,6 +159,30 @@ class RunStore:
         values = {"user_id": user_id, "run_id": run_id, "after": after, "limit": limit}
         rows = await self._database.read(lambda tx: tx.all(SQL["events"], values), user=user_id)
         return tuple((seq, body) for seq, body in rows)
+
+    async def steering(self, user_id: str, run_id: str, heard: int) -> tuple[tuple[int, str], ...]:
+        """(ordinal, content) of the messages that the run was given while it was under way, after this one."""
+        values = {"user_id": user_id, "run_id": run_id, "heard": heard}
+        rows = await self._database.read(lambda tx: tx.all(SQL["steering"], values), user=user_id)
+        return tuple((ordinal, content) for ordinal, content in rows)
+
+    async def prune(self, before: datetime, limit: int = 100) -> int:
+        """Deletes events and journal of runs that ended before this, at most so many; how many there were.
+
+        What was said in them stays, with their threads.
+        """
+        values = {"before": to_ms(before), "limit": limit}
+        found = await self._database.read(lambda tx: tx.all(SQL["to_prune"], values), user=None)
+        for user_id, run_id in found:
+            await self._prune({"user_id": user_id, "run_id": run_id})
+        return len(found)
+
+    async def _prune(self, run: dict[str, Any]) -> None:
+        async def job(tx: Transaction) -> None:
+            for name in ("prune_events", "prune_steps", "prune_approvals", "pruned"):
+                await tx.run(SQL[name], run)
+
+        await self._database.write(job, user=run["user_id"], alone=True)
 
     async def operator_run(self, run_id: str) -> Run | None:
         """The operator's look at any run."""

@@ -1,6 +1,8 @@
 """What is written when a run tells something: one job, in which everything that follows from its events is stored."""
 
+import threading
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -10,18 +12,22 @@ from netra_apex.core.events import (
     AgentCompleted,
     AgentFailed,
     AgentStarted,
+    ApprovalDecided,
+    ApprovalRequested,
     DurableEvent,
     MessageCompleted,
+    ToolCompleted,
     is_terminal,
 )
 from netra_apex.core.ids import new_id
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import StoreError, TakenOver
 from netra_apex.stores.database import Transaction
-from netra_apex.stores.rows import now_ms
+from netra_apex.stores.rows import now_ms, to_ms
 from netra_apex.stores.statements import statements
 
 SQL = statements("runs")
+APPROVALS = statements("approvals")
 _STATUS: dict[type[DurableEvent], RunStatus] = {
     AgentStarted: RunStatus.RUNNING,
     AgentCompleted: RunStatus.COMPLETED,
@@ -43,8 +49,30 @@ class Told:
         steps: Sequence[dict[str, Any]],
     ) -> None:
         self._run = run
-        self._events = events
-        self._steps = steps
+        self._events = list(events)
+        self._steps = list(steps)
+        self._begun = False
+        self._steered = False
+        self._lock = threading.Lock()  # a database may carry it out in a thread of its own
+
+    def extend(self, epoch: int, events: Sequence[tuple[DurableEvent, str]], steps: Sequence[dict[str, Any]]) -> bool:
+        """Takes in what the run tells next, while this has not begun; whether it could.
+
+        Why: what is told in one moment passes the fence, and goes to the disk, once.
+        """
+        with self._lock:
+            if self._begun or epoch != self._run["epoch"] or not self._goes_on(events):
+                return False
+            self._events += events
+            self._steps += steps
+            return True
+
+    def _goes_on(self, events: Sequence[tuple[DurableEvent, str]]) -> bool:
+        """Whether these events follow the last one: what cannot be stored must not take the rest with it."""
+        if not self._events or not events:
+            return True
+        last = self._events[-1][0]
+        return events[0][0].seq == last.seq + 1 and not is_terminal(last)
 
     async def store(self, tx: Transaction) -> None:
         """The job.
@@ -53,6 +81,8 @@ class Told:
             TakenOver: another process has the run, or it has ended.
             StoreError: what came before it was not stored.
         """
+        with self._lock:
+            self._begun = True
         seqs = [event.seq for event, _ in self._events]
         if seqs != list(range(self._before + 1, self._before + 1 + len(seqs))):
             raise StoreError(f"events {seqs} of run {self._run['run_id']} do not follow one another")
@@ -66,6 +96,7 @@ class Told:
         rows = [self._run | {"seq": event.seq, "body": body} for event, body in self._events]
         await tx.run_each(SQL["add_event"], rows)
         for event, _ in self._events:
+            await self._follow_call(tx, event)
             if event.depth == 0:
                 await self._follow(tx, event)
 
@@ -78,11 +109,16 @@ class Told:
         own = [event for event, _ in self._events if event.depth == 0]
         status = next((_STATUS[type(event)] for event in reversed(own) if type(event) in _STATUS), None)
         values = self._run | {"count": len(self._events), "before": self._before, "status": status, "now": now_ms()}
+        values["heard"] = max((step["heard"] for step in self._steps), default=0)
         ends = bool(own) and is_terminal(own[-1])
         if not ends and not self._events:
             # Steps alone do not follow any event: whatever the last one is.
             return await tx.run(SQL["fence_steps"], values) > 0
-        return await tx.run(SQL["fence_end" if ends else "fence"], values) > 0
+        if not ends:
+            return await tx.run(SQL["fence"], values) > 0
+        passed = await tx.one(SQL["fence_end"], values)
+        self._steered = passed is not None and passed[0] > 0
+        return passed is not None
 
     @property
     def _before(self) -> int:
@@ -113,6 +149,27 @@ class Told:
             return TakenOver(f"run {run_id} has ended: nothing follows")
         return StoreError(f"event {self._before + 1} of run {run_id} does not follow event {last}")
 
+    async def _follow_call(self, tx: Transaction, event: DurableEvent) -> None:
+        """What an event of a call that waits for a person changes besides the log, whoever's call it is."""
+        match event:
+            case ApprovalRequested():
+                asked = {
+                    "approval_id": event.approval_id,
+                    "call_id": event.call_id,
+                    "tool": _storable(event.tool),
+                    "arguments": msgspec.json.encode(event.arguments).decode(),
+                    "now": now_ms(),
+                    "expires_at": to_ms(datetime.fromisoformat(event.expires_at)),
+                }
+                await tx.run(APPROVALS["ask"], self._run | asked)
+            case ApprovalDecided():
+                await tx.run(APPROVALS["tell"], self._run | {"approval_id": event.approval_id})
+            case ToolCompleted(ok=False):
+                # It may have waited for a person: nobody can decide on it any more, nor waits for what was decided.
+                await tx.run(APPROVALS["give_up"], self._run | {"call_id": event.call_id, "now": now_ms()})
+            case _:
+                pass
+
     async def _follow(self, tx: Transaction, event: DurableEvent) -> None:
         """What an event of the run's own agent changes besides the log and the run's own row: messages."""
         match event:
@@ -122,8 +179,34 @@ class Told:
                 if isinstance(event, AgentCompleted):
                     await self._keep_output(tx, event)
                 await tx.run(SQL["touch"], self._run | {"now": now_ms()})
+                await self._give_runs(tx)
             case _:
                 pass
+
+    async def _give_runs(self, tx: Transaction) -> None:
+        """A message that was to steer the run, and came too late for it, gets a run of its own."""
+        unheard = await tx.all(SQL["unheard"], self._run) if self._steered else []
+        if not unheard:
+            return
+        await tx.lock(self._run["user_id"])
+        for message_id, agent, permissions in unheard:
+            row = await tx.one(SQL["next_position"], self._run)
+            assert row is not None
+            run = {
+                "user_id": self._run["user_id"],
+                "run_id": new_id("run"),
+                "thread_id": self._run["thread_id"],
+                "position": row[0],
+                "message_id": message_id,
+                "agent": agent,
+                "last_seq": 0,
+                "executor": None,
+                "now": now_ms(),
+                "posted": 1,
+                "permissions": permissions,
+            }
+            await tx.run(SQL["add_run"], run)
+            await tx.run(SQL["give_run"], run)
 
     async def _keep_output(self, tx: Transaction, event: AgentCompleted) -> None:
         """An output that no model answer has said is an answer too: the thread must show it."""

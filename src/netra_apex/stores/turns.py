@@ -8,7 +8,7 @@ from netra_apex.core.conversations import IfBusy
 from netra_apex.core.runs import Claim, Seat
 from netra_apex.errors import Busy, QueueFull
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import run_of
+from netra_apex.stores.rows import now_ms, run_of
 from netra_apex.stores.statements import statements
 
 SQL = statements("turns")
@@ -36,23 +36,39 @@ class TurnStore:
             if taken is None or taken[0] >= per_user:
                 return None
             found = await tx.one(SQL["next"], values)
-            return None if found is None else await tx.one(SQL["claim"], values | {"run_id": found[0]})
+            if found is None:
+                return None
+            run_id, waited = found
+            claimed = await tx.one(SQL["claim"], values | {"run_id": run_id})
+            return None if claimed is None else (waited, *claimed)
 
         return _claim(await self._database.write(job, user=user_id, alone=True))
 
     async def claim(self, user_id: str, run_id: str, executor: str | None = None) -> Claim | None:
         """Takes up this run, which waits, whatever the limits."""
         values = {"user_id": user_id, "run_id": run_id, "executor": executor}
-        return _claim(await self._database.write(lambda tx: tx.one(SQL["claim"], values), user=user_id, alone=True))
+        claimed = await self._database.write(lambda tx: tx.one(SQL["claim"], values), user=user_id, alone=True)
+        return _claim(None if claimed is None else (False, *claimed))
 
-    async def leave(self, user_id: str, run_id: str, epoch: int) -> None:
-        """Lets go of a run: it waits for another process."""
-        values = {"user_id": user_id, "run_id": run_id, "epoch": epoch}
+    async def leave(self, user_id: str, run_id: str, epoch: int, executor: str) -> None:
+        """Lets go of a run that this process has: it waits for another one. Left in order, it was no crash."""
+        values = {"user_id": user_id, "run_id": run_id, "epoch": epoch, "executor": executor}
         await self._database.write(lambda tx: tx.run(SQL["leave"], values), user=user_id)
 
     async def leave_all_of(self, executor: str) -> int:
         """Lets go, in its name, of everything that a process has that is no more. Answers how many."""
         return await self._database.write(lambda tx: tx.run(SQL["leave_all"], {"executor": executor}), user=None)
+
+    async def held(self, executor: str) -> tuple[tuple[str, str, int], ...]:
+        """(user, run, epoch) of the posted runs that stand in a process's name."""
+        rows = await self._database.read(lambda tx: tx.all(SQL["held"], {"executor": executor}), user=None)
+        return tuple((user_id, run_id, epoch) for user_id, run_id, epoch in rows)
+
+    async def recent(self, user_id: str, thread_id: str, seconds: float) -> tuple[str, ...]:
+        """The runs of a thread that have not ended, or were accepted within so many seconds; oldest first."""
+        values = {"user_id": user_id, "thread_id": thread_id, "since": now_ms() - round(1000 * seconds)}
+        rows = await self._database.read(lambda tx: tx.all(SQL["recent"], values), user=user_id)
+        return tuple(str(row[0]) for row in rows)
 
     async def executors(self) -> frozenset[str]:
         """Processes that have runs."""
@@ -65,18 +81,26 @@ class TurnStore:
         return 0 if row is None else int(row[0])
 
 
-async def reason_to_wait(tx: Transaction, seat: Seat, if_busy: IfBusy, values: dict[str, Any]) -> str | None:
-    """Why a run that is being accepted has to wait, in the transaction that accepts it; None where it need not.
+async def standing(tx: Transaction, values: dict[str, Any]) -> Row:
+    """How the user stands: runs under way, runs that wait, runs of this thread, and whether this run is there already.
 
-    The caller holds the user's lock.
+    The caller holds the user's lock, in the transaction that accepts the run.
+    """
+    found = await tx.one(SQL["standing"], values)
+    assert found is not None
+    return found
+
+
+async def reason_to_wait(
+    tx: Transaction, seat: Seat, if_busy: IfBusy, stands: Row, values: dict[str, Any]
+) -> str | None:
+    """Why a run that is being accepted has to wait, its user standing so; None where it need not.
 
     Raises:
         Busy: its thread has a run, and the post would rather not wait.
         QueueFull: as many of the user's runs wait as may.
     """
-    standing = await tx.one(SQL["standing"], values)
-    assert standing is not None
-    taken, waiting, in_thread = standing
+    taken, waiting, in_thread, _ = stands
     if in_thread and if_busy == "reject":
         raise Busy("the thread has a run under way")
     starting = 0
@@ -107,8 +131,9 @@ async def _reason(tx: Transaction, seat: Seat, active: int, in_thread: int, valu
 def _claim(row: Row | None) -> Claim | None:
     if row is None:
         return None
-    epoch, recoveries, posted, permissions, task, *run = row
+    waited, epoch, recoveries, posted, permissions, task, *run = row
     return Claim(
+        waited=bool(waited),
         epoch=epoch,
         recoveries=recoveries,
         posted=bool(posted),

@@ -11,6 +11,7 @@ from netra_apex.stream.follower import Follower
 from netra_apex.stream.reader import StreamReader
 
 MAX_FOLLOWED = 100  # runs that one connection may follow at once
+MAX_KNOWN = 1_000
 MAX_ANSWERS = 64  # answers that wait for a stalled socket before its frames are read no more
 
 
@@ -41,6 +42,7 @@ class WebSocketBridge:
         self._room.set()
         self._followed: dict[str, _Followed] = {}
         self._threads: dict[str, Callable[[RunFeed], None]] = {}
+        self._known: dict[str, None] = {}  # what was followed lately: no run of a thread is told twice unasked
         # A dict for its order: runs are served in turn.
         self._dirty: dict[str, None] = {}
         # While there is nothing to tell. An `asyncio.Event` costs three times as much.
@@ -100,6 +102,9 @@ class WebSocketBridge:
         self.unfollow(follower.run_id)
         wake = partial(self._mark, follower.run_id)
         self._followed[follower.run_id] = _Followed(follower, wake)
+        self._known[follower.run_id] = None
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
         if follower.feed is not None:
             follower.feed.add_follower(wake)
         wake()
@@ -127,7 +132,7 @@ class WebSocketBridge:
             raise Invalid(f"a connection follows at most {MAX_FOLLOWED} threads: unsubscribe from some")
 
         def on_new(feed: RunFeed) -> None:
-            if feed.run_id not in self._followed and len(self._followed) < MAX_FOLLOWED:
+            if feed.run_id not in self._known and len(self._followed) < MAX_FOLLOWED:
                 self.add(Follower(feed.run_id, 0, feed))
 
         self._threads[thread_id] = on_new

@@ -14,6 +14,7 @@ from netra_apex.core.events import (
     AgentFailed,
     AgentStarted,
     AgentThinking,
+    ApprovalRequested,
     CallError,
     DurableEvent,
     EventKind,
@@ -65,9 +66,10 @@ class UserWebSocketEmitter:
         self._hub = hub
         last = self.stream.last_seq
         self.feed: RunFeed = hub.open(context.user_id, context.thread_id, context.run_id, base=last)
-        hub.adopt(self.feed)
+        hub.adopt(self.feed, last)
         self._unstored: BaseException | None = None
         self._closed = False
+        self._released = False
 
     def voice(
         self, agent: str, *, depth: int = 0, parent_agent: str | None = None, parent_call_id: str | None = None
@@ -76,7 +78,7 @@ class UserWebSocketEmitter:
         return AgentVoice(self, agent, depth, parent_agent, parent_call_id)
 
     def emit_stamped(self, events: tuple[DurableEvent, ...], steps: Sequence[Step] = ()) -> Awaitable[None]:
-        """Stores and then tells events that carry their agent, with steps; see `core.ports.Emitter.emit`.
+        """Stores and then tells events that carry their agent, with steps; see `core.voices.Emitter.emit`.
 
         Raises:
             ScopeClosed: the run has ended.
@@ -137,8 +139,11 @@ class UserWebSocketEmitter:
     def close(self) -> None:
         """Nothing can be told any more through this emitter."""
         self._closed = True
+        if self._released:
+            return  # the feed may be another's by now, who has taken the run up
+        self._released = True
         self._hub.release(self.feed)
-        if not self.stream.last_seq:
+        if not self.stream.last_seq and not (self._hub.shared and self.feed.followed):
             # A feed that has begun stays until its run has ended: who ends a run that broke tells its readers there.
             self._hub.close(self.feed)
 
@@ -194,7 +199,7 @@ _NOTHING = _Nothing()
 
 
 class AgentVoice:
-    """What one agent of a run tells: `core.ports.Emitter`, with the agent's name, depth and parent on each event."""
+    """What one agent of a run tells: `core.voices.Emitter`, with the agent's name, depth and parent on each event."""
 
     def __init__(
         self,
@@ -216,11 +221,11 @@ class AgentVoice:
         }
 
     def emit(self, *events: DurableEvent, steps: Sequence[Step] = ()) -> Awaitable[None]:
-        """See `core.ports.Emitter.emit`."""
+        """See `core.voices.Emitter.emit`."""
         return self.emitter.emit_stamped(tuple(replace(event, **self._header) for event in events), steps)
 
     def writer(self, *, show: bool, key: str, anew: bool = False) -> "TextWriter":
-        """Where the model's answer of this step goes while it comes (`core.ports.Deltas`)."""
+        """Where the model's answer of this step goes while it comes (`core.voices.Deltas`)."""
         return TextWriter(self, show=show, key=key, anew=anew)
 
 
@@ -247,7 +252,7 @@ class TextWriter:
 
     @property
     def pace(self) -> float:
-        """See `core.ports.Deltas.pace`."""
+        """See `core.voices.Deltas.pace`."""
         return self._voice.emitter.pace
 
     def text(self, piece: str) -> None:
@@ -352,7 +357,7 @@ def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
             return {"text": redactor.text(text)}
         case ToolExecuting(arguments=str() as arguments):  # a model's, which were no JSON object
             return {"arguments": redactor.json(arguments)}
-        case ToolExecuting(arguments=arguments):
+        case ToolExecuting(arguments=arguments) | ApprovalRequested(arguments=arguments):
             return {"arguments": redactor.value(arguments)}
         case ToolCompleted(error=CallError(code=code, message=message)):
             return {"error": CallError(code, redactor.text(message))}

@@ -4,6 +4,7 @@ Nothing here is a queue per reader. A reader has a cursor, and takes what it lac
 costs nothing but its own delay (G10), and several deltas that wait for it become one.
 """
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -87,16 +88,18 @@ class RunFeed:
     def skip_to(self, seq: int) -> None:
         """Events up to this one are stored, and were not told here: who lacks them reads the log."""
         if self.last is None or self.last < seq:
-            self._base = seq
-            self._tail.clear()
-            self._chars = 0
-            self.wake()
+            self._forget(seq)
 
     def lose_track(self) -> None:
         """Something may have been told that was not heard here: whoever follows reads the log."""
-        self._base = None
+        self._forget(None)
+
+    def _forget(self, base: int | None) -> None:
+        self._base = base
         self._tail.clear()
         self._chars = 0
+        # Whether they were completed meanwhile is not known here: those that are not are told anew.
+        self.texts.clear()
         self.wake()
 
     def since(self, seq: int) -> list[tuple[int, str]] | None:
@@ -135,11 +138,15 @@ class Hub:
 
     def __init__(self, *, pace: float = 0.0) -> None:
         self._pace = pace
-        # Where there are other processes: called when somebody follows a run that this one does not carry out, and
-        # when this one begins to carry one out.
+        self.shared = False  # whether there are other processes, who may go on with what this one leaves
+        # Where there are other processes: called when somebody follows a run that this one does not carry out, when
+        # this one begins to carry one out, and when it does so no more.
         self.on_followed: Callable[[RunFeed], None] = lambda _: None
         self.on_local: Callable[[RunFeed], None] = lambda _: None
+        self.on_released: Callable[[RunFeed], None] = lambda _: None
         self._feeds: dict[str, RunFeed] = {}
+        # Other processes' runs that nobody has followed for a while: there, as long as somebody still means to.
+        self._idle: weakref.WeakValueDictionary[str, RunFeed] = weakref.WeakValueDictionary()
         self._watchers: dict[tuple[str, str], set[Callable[[RunFeed], None]]] = {}
 
     @property
@@ -152,26 +159,31 @@ class Hub:
 
         `base` is the run's last stored event, 0 for a new run, None where that is not known.
         """
-        feed = self._feeds.get(run_id)
+        feed = self.find(run_id)
         if feed is None:
             feed = self._feeds[run_id] = RunFeed(user_id, thread_id, run_id, base, on_followed=self._followed)
             for told in tuple(self._watchers.get((user_id, thread_id), ())):
                 told(feed)
         return feed
 
-    def announce(self, user_id: str, thread_id: str, run_id: str) -> None:
+    def announce(self, user_id: str, thread_id: str, run_id: str, *, base: int | None = 0) -> None:
         """Tells those who watch this thread, if there are any, of a run that waits or is carried out elsewhere."""
         if (user_id, thread_id) in self._watchers:
-            self.open(user_id, thread_id, run_id)
+            self.open(user_id, thread_id, run_id, base=base)
+
+    def watched(self) -> tuple[tuple[str, str], ...]:
+        """(user, thread) of the threads that somebody here watches."""
+        return tuple(self._watchers)
 
     def live(self, user_id: str, run_id: str) -> RunFeed | None:
         """The feed of a live run of this user."""
-        feed = self._feeds.get(run_id)
+        feed = self.find(run_id)
         return feed if feed is not None and feed.user_id == user_id else None
 
     def close(self, feed: RunFeed) -> None:
         """Forgets a run that has ended; who still follows it holds the feed itself."""
-        self._feeds.pop(feed.run_id, None)
+        if self._feeds.get(feed.run_id) is feed:
+            del self._feeds[feed.run_id]
 
     def watch(self, user_id: str, thread_id: str, told: Callable[[RunFeed], None]) -> None:
         """Calls `told` with the feed of each run that begins in this thread of this user."""
@@ -192,27 +204,40 @@ class Hub:
         """
         away = [feed for feed in self._feeds.values() if not feed.local]
         for feed in away:
-            if feed.idle:
+            if feed.idle and not feed.followed:
                 self.close(feed)
+                self._idle[feed.run_id] = feed
             feed.idle = not feed.followed
         return [feed for feed in away if feed.followed]
 
-    def adopt(self, feed: RunFeed) -> None:
-        """This process carries the run out from now on."""
+    def adopt(self, feed: RunFeed, last: int) -> None:
+        """This process carries the run out from now on, after the event `last`."""
+        feed.skip_to(last)  # what others told of it may not have been heard here
         feed.local = True
         self.on_local(feed)
 
     def release(self, feed: RunFeed) -> None:
         """This process carries the run out no more; another may."""
+        if not feed.local:
+            return
         feed.local = False
+        self.on_released(feed)
         if feed.followed and not feed.ended:
             self.on_followed(feed)
 
     def find(self, run_id: str) -> RunFeed | None:
         """The feed of a run, whoever's it is: for what is told between processes, and never for a user."""
-        return self._feeds.get(run_id)
+        feed = self._feeds.get(run_id)
+        if feed is None and (feed := self._idle.pop(run_id, None)) is not None:
+            self._feeds[run_id] = feed
+            feed.idle = False
+        return feed
 
     def _followed(self, feed: RunFeed) -> None:
+        if not feed.local and not feed.ended and self.find(feed.run_id) is None:
+            # It was dropped between being looked up and being followed: what was told meanwhile stands in the log.
+            self._feeds[feed.run_id] = feed
+            feed.lose_track()
         if not feed.local:
             self.on_followed(feed)
 

@@ -32,6 +32,21 @@ class _Shown:
         self.pieces = 0
         self.length = 0
 
+    def follow(self, live: LiveText) -> None:
+        """The same message, which another process writes by now, or which was heard of anew: in other pieces."""
+        self.live = live
+        self.pieces = 0
+
+    def rest(self) -> str:
+        """What has been added to the text since."""
+        if self.pieces:
+            return "".join(self.live.pieces[self.pieces :])
+        return "".join(self.live.pieces)[self.length :]
+
+    def begins(self, content: str) -> bool:
+        """Whether the message is what was shown of it, and more; as far as that is known here."""
+        return content.startswith("".join(self.live.pieces)[: self.length])
+
 
 class Follower:
     """A cursor in one run: `seq` is the last durable event told, `ended` whether that was the run's ending.
@@ -85,10 +100,13 @@ class Follower:
                 shown = self._shown[live.message_id] = _Shown(live)
                 if live.anew:
                     self._reset(shown, told)
-            elif shown.attempt != live.attempt:
-                self._reset(shown, told)
+            else:
+                if shown.live is not live:
+                    shown.follow(live)
+                if shown.attempt != live.attempt:
+                    self._reset(shown, told)
             if shown.length < live.length:
-                text = "".join(live.pieces[shown.pieces :]) if shown.pieces else "".join(live.pieces)
+                text = shown.rest()
                 told.append((None, _delta(live, shown.length, text)))
                 shown.pieces = len(live.pieces)
                 shown.length = live.length
@@ -102,6 +120,10 @@ class Follower:
         if shown is None:
             return
         if shown.attempt != shown.live.attempt:
+            self._reset(shown, told)
+        elif not shown.begins(event.content):
+            # Its process is gone, and another has written it anew: that was not heard here.
+            shown.live.attempt += 1
             self._reset(shown, told)
         if rest := event.content[shown.length :]:
             told.append((None, _delta(shown.live, shown.length, rest)))

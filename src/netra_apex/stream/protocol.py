@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
-from netra_apex.core.conversations import IfBusy, Post
+from netra_apex.core.conversations import IfBusy, Post, Verdict
 from netra_apex.errors import Invalid, Refused, UnknownType
 
 PROTOCOL = "netra.v1"
@@ -97,6 +97,14 @@ class Cancel(_Frame, frozen=True, kw_only=True, tag="cancel"):
     run_id: str
 
 
+class Decide(_Frame, frozen=True, kw_only=True, tag="decide"):
+    """Approve a call that waits, or reject it."""
+
+    approval_id: str
+    decision: Verdict
+    note: str | None = None
+
+
 class Ping(_Frame, frozen=True, kw_only=True, tag="ping"):
     """Is anybody there?"""
 
@@ -105,8 +113,8 @@ class _Identified(msgspec.Struct, frozen=True):
     id: Ident | None = None
 
 
-ClientFrame = Authenticate | UserMessage | Subscribe | Unsubscribe | Cancel | Ping
-TYPES = frozenset({"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "ping"})
+ClientFrame = Authenticate | UserMessage | Subscribe | Unsubscribe | Cancel | Decide | Ping
+TYPES = frozenset({"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "decide", "ping"})
 
 _decoder: "msgspec.json.Decoder[ClientFrame]" = msgspec.json.Decoder(ClientFrame)
 _identified = msgspec.json.Decoder(_Identified)

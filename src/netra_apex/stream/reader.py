@@ -63,6 +63,8 @@ class StreamReader:
         if stored is None:
             stored = await self._runs.events(user_id, follower.run_id, follower.seq, PAGE)
             follower.behind = bool(stored)
+            # A run that has ended, and whose events are kept no longer, tells nothing more.
+            follower.ended = feed is None and not stored
         told = follower.stored(stored)
         if feed is not None and not follower.behind and not follower.ended:
             told += follower.passing(feed.texts.values())

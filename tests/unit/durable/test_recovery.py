@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.bounded import run
+from tests.support.stores import opened, raw
 
 from netra_apex import AgentRegistry, BaseAgent, RunScope, Runtime, Settings, UserExecutionContext, tool
 from netra_apex.core.conversations import Post
@@ -282,18 +283,33 @@ def test_a_journal_that_was_sealed_with_another_secret_ends_its_run_as_interrupt
     run(main())
 
 
-def test_a_run_that_gets_nowhere_in_life_after_life_is_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_run_that_gets_nowhere_in_life_after_life_is_ended_unless_they_ended_in_order(
+    tmp_path: Path, in_order: bool
+) -> None:
+    async def died() -> None:
+        if not in_order:
+            async with opened(tmp_path) as stores:
+                await raw(stores, "update runs set recoveries = recoveries + 1")
+
     async def main() -> None:
         (run_id,) = await leave(tmp_path, "waiting")
+        await died()
         world["is"].life = 1
         for _ in range(MAX_RECOVERIES):
             world["is"].held.clear()
             async with runtime(tmp_path):
                 await world["is"].held.wait()
+            await died()
         async with runtime(tmp_path) as last:
-            ending = (await told(last, run_id))[-1]
-        assert isinstance(ending, AgentFailed)
-        assert ending.code == "recovered_too_often"
+            ending = (await told(last, run_id))[-1] if not in_order else None
+            run_now = await last.stores.runs.operator_run(run_id)
+        if ending is not None:
+            assert isinstance(ending, AgentFailed)
+            assert ending.code == "recovered_too_often"
+        else:
+            assert run_now is not None
+            assert not run_now.status.ended
 
     run(main())
 

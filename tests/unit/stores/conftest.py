@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-CONFORMING = ("test_accounts", "test_conversations", "test_journal_rows", "test_runs", "test_turns")
+CONFORMING = (
+    "test_accounts",
+    "test_approvals",
+    "test_conversations",
+    "test_journal_rows",
+    "test_pruning",
+    "test_runs",
+    "test_turns",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -292,7 +292,7 @@ def test_who_takes_a_run_up_is_told_what_it_was_asked_and_allowed(tmp_path: Path
         await stores.runs.begin(own, "helper", "a program's")
         made = await take_up(stores, "ada", own.run_id)
         assert made is not None
-        assert (made.posted, made.permissions, made.task) == (False, frozenset(), "a program's")
+        assert (made.posted, made.permissions, made.task) == (False, {"orders:read"}, "a program's")
 
     with_stores(tmp_path, main)
 

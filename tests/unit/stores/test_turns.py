@@ -133,9 +133,9 @@ def test_what_a_dead_process_had_waits_again_and_its_writes_are_refused(tmp_path
         assert await stores.turns.claim("ada", theirs.run_id, "exe_other") is None, "it is bob's"
         claim = await take(stores, "bob")
         assert claim
-        await stores.turns.leave("bob", theirs.run_id, epoch=1)
+        await stores.turns.leave("bob", theirs.run_id, 1, "exe_there")
         assert await take(stores, "bob") is None, "who had it before cannot give it away"
-        await stores.turns.leave("bob", theirs.run_id, epoch=claim.epoch)
+        await stores.turns.leave("bob", theirs.run_id, claim.epoch, "exe_there")
         assert (await take(stores, "bob")) is not None
 
     with_stores(tmp_path, main)

@@ -459,3 +459,22 @@ def test_pieces_that_come_faster_than_a_screen_shows_them_are_shown_together() -
         assert [json.loads(body)["text"] for _, body in await telling.reader.advance("ada", follower)] == ["hm"]
 
     run(main())
+
+
+def test_who_lets_go_twice_does_not_let_go_of_what_another_has_by_then() -> None:
+    async def main() -> None:
+        telling = Telling()
+        first = telling.emitter()
+        await first.voice("helper").emit(STARTED)
+        first.close()
+        assert not first.feed.local
+        second = UserWebSocketEmitter(
+            first.context, telling.log, telling.hub, first.redactor, telling.meter, first.stream
+        )
+        assert second.feed is first.feed
+        first.close()
+        assert second.feed.local, "a feed that is nobody's is forgotten while its run goes on"
+        second.close()
+        assert not second.feed.local
+
+    run(main())

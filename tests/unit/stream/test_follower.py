@@ -163,3 +163,19 @@ def test_a_text_that_another_process_may_have_begun_is_reset_before_it_is_told()
     assert (reset["type"], reset["message_id"], reset["attempt"]) == ("message_reset", "msg_a", 101)
     assert (delta["type"], delta["offset"], delta["text"], delta["attempt"]) == ("message_delta", 0, "again", 101)
     assert follower.passing([text]) == []
+
+
+def test_a_message_that_another_process_writes_by_now_is_told_on_from_where_its_reader_stands() -> None:
+    follower = Follower("run_a", 0, None)
+    (first,) = frames(follower.passing([live(text="hel")]))
+    assert (first["offset"], first["text"]) == (0, "hel")
+    (more,) = frames(follower.passing([live(text="hello")]))
+    assert (more["offset"], more["text"]) == (3, "lo")
+
+
+def test_a_completed_message_that_does_not_go_on_from_what_was_shown_takes_that_back() -> None:
+    follower = Follower("run_a", 0, None)
+    follower.passing([live(text="one way")])
+    told = frames(follower.stored(stored(MessageCompleted(message_id="msg_a", content="another"))))
+    assert [frame["type"] for frame in told] == ["message_reset", "message_delta", "message_completed"]
+    assert (told[1]["offset"], told[1]["text"], told[1]["attempt"]) == (0, "another", told[0]["attempt"])

@@ -15,6 +15,7 @@ from netra_apex.stream.protocol import (
     Authenticate,
     Cancel,
     Close,
+    Decide,
     Ping,
     Subscribe,
     Unsubscribe,
@@ -42,6 +43,11 @@ def text(**frame: Any) -> str:
         ({"type": "unsubscribe", "run_id": "r"}, Unsubscribe(run_id="r")),
         ({"type": "unsubscribe", "thread_id": "t", "id": None}, Unsubscribe(thread_id="t")),
         ({"type": "cancel", "run_id": "r", "id": "x"}, Cancel(run_id="r", id="x")),
+        (
+            {"type": "decide", "approval_id": "a", "decision": "reject", "note": "no", "id": 1},
+            Decide(approval_id="a", decision="reject", note="no", id=1),
+        ),
+        ({"type": "decide", "approval_id": "a", "decision": "approve"}, Decide(approval_id="a", decision="approve")),
         ({"type": "ping"}, Ping()),
     ],
 )
@@ -50,7 +56,7 @@ def test_a_frame_of_the_contract_is_read(frame: dict[str, Any], read: object) ->
 
 
 def test_every_type_of_the_contract_is_read_by_a_test() -> None:
-    assert {"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "ping"} == TYPES
+    assert {"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "decide", "ping"} == TYPES
 
 
 def test_a_message_is_a_post_with_all_its_options() -> None:
@@ -90,6 +96,9 @@ def test_a_cursor_left_out_is_the_beginning() -> None:
         ('{"type":"user_message","content":"x","if_busy":"maybe"}', "if_busy"),
         ('{"type":"cancel"}', "run_id"),
         ('{"type":"cancel","run_id":null}', "run_id"),
+        ('{"type":"decide","approval_id":"a"}', "decision"),
+        ('{"type":"decide","approval_id":"a","decision":"expired"}', "decision"),
+        ('{"type":"decide","approval_id":"a","decision":"approve","by":"eve"}', "by"),
         ('{"type":"ping","id":[]}', "id"),
         ('{"type":"ping","id":1.5}', "id"),
         ('{"type":"ping","id":true}', "id"),
@@ -118,7 +127,7 @@ def test_a_frame_that_is_none_is_refused_with_a_sentence(frame: str, sentence: s
 
 @pytest.mark.parametrize("kind", ["shout", "", "PING", "connection_established", "x" * 10_000])
 def test_a_type_that_is_not_known_is_named_and_the_known_ones_too(kind: str) -> None:
-    with pytest.raises(UnknownType, match="there are authenticate, cancel, ping, subscribe") as refused:
+    with pytest.raises(UnknownType, match="there are authenticate, cancel, decide, ping, subscribe") as refused:
         read_frame(text(type=kind))
     assert refused.value.code == "unknown_type"
     assert len(str(refused.value)) < 300

@@ -3,6 +3,11 @@ select digest, thread_id, run_id, message_id,
        (select status from runs where runs.user_id = idempotency.user_id and runs.run_id = idempotency.run_id)
 from idempotency where user_id = :user_id and scope = :scope and key = :key;
 
+-- name: accepted
+select position, message_id, executor,
+       (select body from events where events.user_id = runs.user_id and events.run_id = runs.run_id and seq = 1)
+from runs where user_id = :user_id and run_id = :run_id;
+
 -- name: remember_key
 insert into idempotency (user_id, scope, key, digest, thread_id, run_id, message_id, created_at)
 values (:user_id, :scope, :key, :digest, :thread_id, :run_id, :message_id, :now);
@@ -13,7 +18,7 @@ select title from threads where user_id = :user_id and thread_id = :thread_id;
 -- name: position_of
 select messages.position from messages join runs using (user_id, run_id)
 where messages.user_id = :user_id and messages.thread_id = :thread_id and messages.message_id = :message_id
-  and messages.role = 'user' and runs.replaced = 0;
+  and messages.ordinal = 0 and runs.replaced = 0;
 
 -- name: replace_from
 update runs set replaced = 1 where user_id = :user_id and thread_id = :thread_id and position >= :position;
@@ -39,6 +44,32 @@ values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued',
 insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
 values (:user_id, :run_id, 0, :message_id, :thread_id, :position, 'user', :content, :now);
 
+-- name: run_under_way
+select run_id, status from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null
+order by position limit 1;
+
+-- name: steer
+update runs set steered = steered + 1 where user_id = :user_id and run_id = :run_id and ended_at is null;
+
+-- name: add_steering
+insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
+select :user_id, :run_id, (select max(ordinal) + 1 from messages where user_id = :user_id and run_id = :run_id),
+       :message_id, thread_id, position, 'user', :content, :now
+from runs where user_id = :user_id and run_id = :run_id;
+
+-- name: steering
+select ordinal, content from messages
+where user_id = :user_id and run_id = :run_id and role = 'user' and ordinal > 0 and ordinal > :heard order by ordinal;
+
+-- name: unheard
+select messages.message_id, runs.agent, runs.permissions from messages join runs using (user_id, run_id)
+where user_id = :user_id and run_id = :run_id and role = 'user' and ordinal > 0 and ordinal > heard and steered > 0
+order by ordinal;
+
+-- name: give_run
+update messages set run_id = :run_id, ordinal = 0, position = :position
+where user_id = :user_id and message_id = :message_id;
+
 -- name: add_answer
 insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
 select :user_id, :run_id, (select max(ordinal) + 1 from messages where user_id = :user_id and run_id = :run_id),
@@ -57,7 +88,7 @@ select messages.role, messages.content, transcripts.body, messages.position, mes
 from messages
 join runs using (user_id, run_id)
 left join transcripts on transcripts.user_id = messages.user_id and transcripts.run_id = messages.run_id
-     and messages.role = 'user'
+     and messages.ordinal = 0
 where messages.user_id = :user_id and messages.thread_id = :thread_id and runs.replaced = 0
   and (messages.position, messages.ordinal) < (:position, :ordinal)
 order by messages.position desc, messages.ordinal desc limit :limit;
@@ -66,15 +97,19 @@ order by messages.position desc, messages.ordinal desc limit :limit;
 select last_seq, ended_at, epoch from runs where user_id = :user_id and run_id = :run_id;
 
 -- name: fence
-update runs set last_seq = last_seq + :count, status = coalesce(cast(:status as text), status)
+update runs set last_seq = last_seq + :count, status = coalesce(cast(:status as text), status),
+  heard = case when heard < :heard then :heard else heard end
 where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null and last_seq = :before;
 
 -- name: fence_steps
-update runs set last_seq = last_seq where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null;
+update runs set last_seq = last_seq, heard = case when heard < :heard then :heard else heard end
+where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null;
 
 -- name: fence_end
-update runs set last_seq = last_seq + :count, status = :status, ended_at = :now, executor = null
-where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null and last_seq = :before;
+update runs set last_seq = last_seq + :count, status = :status, ended_at = :now, executor = null,
+  heard = case when heard < :heard then :heard else heard end
+where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null and last_seq = :before
+returning steered;
 
 -- name: add_event
 insert into events (user_id, run_id, seq, body) values (:user_id, :run_id, :seq, :body);
@@ -109,6 +144,21 @@ values (:user_id, :run_id, :step, :kind, :name, :state, :call_id, :attempt, :epo
 on conflict (user_id, run_id, step) do update set
   state = excluded.state, call_id = excluded.call_id, attempt = excluded.attempt, epoch = excluded.epoch,
   content = excluded.content, ended_at = excluded.ended_at;
+
+-- name: to_prune
+select user_id, run_id from runs where ended_at < :before and pruned = 0 order by ended_at limit :limit;
+
+-- name: prune_events
+delete from events where user_id = :user_id and run_id = :run_id;
+
+-- name: prune_steps
+delete from steps where user_id = :user_id and run_id = :run_id;
+
+-- name: prune_approvals
+delete from approvals where user_id = :user_id and run_id = :run_id;
+
+-- name: pruned
+update runs set pruned = 1 where user_id = :user_id and run_id = :run_id;
 
 -- name: all_runs
 select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at

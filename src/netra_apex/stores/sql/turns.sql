@@ -2,7 +2,8 @@
 select
   (select count(*) from runs where user_id = :user_id and executor is not null and ended_at is null),
   (select count(*) from runs where user_id = :user_id and executor is null and ended_at is null and status <> 'waiting'),
-  (select count(*) from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null);
+  (select count(*) from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null),
+  (select count(*) from runs where user_id = :user_id and run_id = :run_id);
 
 -- name: about_to_start
 select count(*) from runs one
@@ -19,10 +20,11 @@ select coalesce((select sum(room) from workers where seen_at > :since), 0)
 
 -- name: waiting
 with recursive users (user_id) as (
-  select (select min(user_id) from runs where executor is null and ended_at is null)
+  select (select min(user_id) from runs where executor is null and ended_at is null and status <> 'waiting')
   union all
   select (select min(runs.user_id) from runs
-          where runs.executor is null and runs.ended_at is null and runs.user_id > users.user_id)
+          where runs.executor is null and runs.ended_at is null and runs.status <> 'waiting'
+            and runs.user_id > users.user_id)
   from users where users.user_id is not null
 )
 select user_id,
@@ -34,7 +36,7 @@ from users where user_id is not null limit 1000;
 select count(*) from runs where user_id = :user_id and executor is not null and ended_at is null;
 
 -- name: next
-select run_id from runs one
+select run_id, status = 'queued' and last_seq > 1 from runs one
 where user_id = :user_id and executor is null and ended_at is null and status <> 'waiting'
   and not exists (
     select 1 from runs before
@@ -46,6 +48,7 @@ order by run_id limit 1;
 update runs set
   executor = :executor,
   epoch = epoch + 1,
+  status = case when status = 'queued' and last_seq > 1 then 'running' else status end,  -- it waited for a person
   recoveries = 1 + case when status = 'queued' or exists (
     select 1 from steps where steps.user_id = runs.user_id and steps.run_id = runs.run_id
                           and steps.epoch = runs.epoch and steps.state = 'finished'
@@ -57,11 +60,18 @@ returning epoch, recoveries, posted, permissions,
           run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at;
 
 -- name: leave
-update runs set executor = null
-where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null;
+update runs set executor = null, recoveries = recoveries - 1
+where user_id = :user_id and run_id = :run_id and epoch = :epoch and executor = :executor and ended_at is null;
 
 -- name: leave_all
 update runs set executor = null where executor = :executor and ended_at is null;
+
+-- name: held
+select user_id, run_id, epoch from runs where executor = :executor and ended_at is null and posted = 1;
+
+-- name: recent
+select run_id from runs
+where user_id = :user_id and thread_id = :thread_id and (ended_at is null or created_at >= :since) order by position;
 
 -- name: executors
 select distinct executor from runs where executor is not null and ended_at is null;

@@ -1,0 +1,57 @@
+-- name: ask
+insert into approvals (user_id, approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at)
+values (:user_id, :approval_id, :run_id, :thread_id, :call_id, :tool, :arguments, :now, :expires_at);
+
+-- name: pending
+select approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at, decision
+from approvals join runs using (user_id, run_id, thread_id)
+where user_id = :user_id and decision is null and expires_at > :now and ended_at is null
+  and (requested_at, approval_id) > (:after, :after_id)
+order by requested_at, approval_id limit :limit;
+
+-- name: approval
+select approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at, decision
+from approvals where user_id = :user_id and approval_id = :approval_id;
+
+-- name: hold
+update runs set last_seq = last_seq where user_id = :user_id and run_id = :run_id and ended_at is null;
+
+-- name: decide
+update approvals set decision = :decision, decided_by = :by, decided_at = :now, note = cast(:note as text)
+where user_id = :user_id and approval_id = :approval_id and decision is null and expires_at > :now;
+
+-- name: wake
+update runs set status = 'queued', wakes_at = null
+where user_id = :user_id and run_id = :run_id and status = 'waiting' and ended_at is null;
+
+-- name: decisions
+select approval_id, decision, decided_by, note from approvals
+where user_id = :user_id and run_id = :run_id and decision is not null;
+
+-- name: undecided
+select count(*), min(expires_at) from approvals
+where user_id = :user_id and run_id = :run_id and decision is null;
+
+-- name: decided_and_not_told
+select count(*) from approvals
+where user_id = :user_id and run_id = :run_id and decision is not null and told = 0;
+
+-- name: park
+update runs set status = :status, wakes_at = cast(:wakes_at as bigint), executor = null, posted = 1
+where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null;
+
+-- name: tell
+update approvals set told = 1 where user_id = :user_id and approval_id = :approval_id;
+
+-- name: give_up
+update approvals set
+  decision = coalesce(decision, 'expired'), decided_by = coalesce(decided_by, 'system'),
+  decided_at = coalesce(decided_at, :now), told = 1
+where user_id = :user_id and run_id = :run_id and call_id = :call_id and told = 0;
+
+-- name: overdue
+select user_id, run_id from runs where status = 'waiting' and ended_at is null and wakes_at <= :now limit 500;
+
+-- name: expire
+update approvals set decision = 'expired', decided_by = 'system', decided_at = :now
+where user_id = :user_id and run_id = :run_id and decision is null and expires_at <= :now;
