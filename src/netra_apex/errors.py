@@ -11,7 +11,7 @@
     ├── StoreError              the database refused or cannot be reached
     │   └── TakenOver             another process has the run now, or it has ended: nothing is stored in it
     ├── Refused                 a request that is answered with a code (docs/reference/errors.md)
-    │   ├── Unauthenticated, Forbidden, NotFound, Invalid, TooLarge, UnknownType, Busy, QueueFull,
+    │   ├── Unauthenticated, Forbidden, NotFound, Invalid, TooLarge, UnknownType, Busy, QueueFull, AlreadyDecided,
     │   └── IdempotencyConflict, AfterOutOfRange, Flood, TooManyConnections, Draining, Unavailable
     ├── RunFailed               ends a run as `agent_failed` with a code
     │   ├── AgentFailed, AgentTimedOut, TurnsExhausted, RunInterrupted
@@ -206,6 +206,13 @@ class IdempotencyConflict(Refused):
     """The same idempotency key came with other content."""
 
     code = "idempotency_conflict"
+    status = 409
+
+
+class AlreadyDecided(Refused):
+    """An approval that was decided before, has expired, or whose run has ended."""
+
+    code = "already_decided"
     status = 409
 
 

@@ -9,9 +9,9 @@ from typing import Self
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.ids import new_id
-from netra_apex.core.ports import Model
 from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import RunStream
+from netra_apex.core.voices import Model
 from netra_apex.durable.house import House, Means
 from netra_apex.engine.admission import Admission, Doors
 from netra_apex.engine.engine import EngineParts
@@ -51,6 +51,7 @@ class Runtime:
     hub: Hub
     manager: WebSocketManager
     models: Models
+    house: House
 
     def __init__(
         self,
@@ -86,8 +87,12 @@ class Runtime:
     async def drain(self) -> None:
         """Lets running runs end within NETRA_DRAIN_SECONDS, leaves the rest to others, closes the sockets."""
         self.start_draining()
-        await self._house.runner.drain(self.settings.drain_seconds)
+        await self.house.runner.drain(self.settings.drain_seconds)
+        await self.house.last_words()
         self.manager.close_all(Close.COME_BACK)
+
+    async def _park(self, context: UserExecutionContext, epoch: int) -> None:
+        await self.house.park(context, epoch)
 
     async def metrics(self) -> Mapping[str, float | Mapping[str, float]]:
         """Gauges by name, and counters by name and label."""
@@ -109,7 +114,7 @@ class Runtime:
             def emitter_for(context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
                 return UserWebSocketEmitter(context, stores.runs, hub, redactor, meter, stream)
 
-            parts = EngineParts(self.models.get, stores.runs, self._tools, settings, executor)
+            parts = EngineParts(self.models.get, stores.runs, self._tools, settings, self._park, executor)
             self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
             group = await stack.enter_async_context(process_group())
             means = Means(
@@ -121,13 +126,14 @@ class Runtime:
                 settings=settings,
                 hub=hub,
                 meter=meter,
+                redactor=redactor,
                 executor=executor,
                 execute=self._execute,
             )
-            self._house = House(means, self.registry.names)
-            doors = Doors(group=group, redactor=redactor, seat=self._house.seat, accepted=self._house.accepted)
-            self.admission = Admission(self.registry, stores.runs, stores.conversations, self._house.runner, doors)
-            await self._house.start(stack, self.manager)
+            self.house = House(means, self.registry.names)
+            doors = Doors(group=group, redactor=redactor, seat=self.house.seat, accepted=self.house.accepted)
+            self.admission = Admission(self.registry, stores.runs, stores.conversations, self.house.runner, doors)
+            await self.house.start(stack, self.manager)
             stack.push_async_callback(self.drain)
             yield
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from netra_apex import AgentRegistry, BaseAgent, ChatAgent, RunScope, tool
+from netra_apex import AgentRegistry, BaseAgent, CallFailed, ChatAgent, RunScope, tool
 
 LOG = Path(__file__).with_name("tool.log")
 PARTY = re.compile(r"party:(\w+):(\d+)")
@@ -191,4 +191,21 @@ class Stillborn(BaseAgent):
         return task
 
 
-registry = AgentRegistry([Assistant, Witness, Troublemaker, Stillborn], default="assistant")
+@tool(needs_approval=True)
+async def sign(text: str) -> str:
+    """Sign something."""
+    return f"signed {text}"
+
+
+class Signer(BaseAgent):
+    """Signs what its user lets it sign."""
+
+    name = "signer"
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        with contextlib.suppress(CallFailed):
+            return str(await scope.tools.call(sign, task))
+        return "not signed"
+
+
+registry = AgentRegistry([Assistant, Witness, Troublemaker, Stillborn, Signer], default="assistant")

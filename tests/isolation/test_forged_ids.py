@@ -3,6 +3,7 @@
 The tables name every operation and every frame type that there is: a new one without a row fails here.
 """
 
+import asyncio
 import json
 from pathlib import Path
 from typing import get_args
@@ -40,6 +41,12 @@ FORGED = {
     ],
     "get_run": [("GET", "/api/runs/{run_id}", None, {}), ("GET", "/api/runs/{live_id}", None, {})],
     "cancel_run": [("POST", "/api/runs/{run_id}/cancel", None, {}), ("POST", "/api/runs/{live_id}/cancel", None, {})],
+    "list_approvals": [("GET", "/api/approvals?cursor={cursor}", None, {})],
+    "decide": [
+        ("POST", "/api/approvals/{approval_id}", {"decision": "approve"}, {}),
+        ("POST", "/api/approvals/{approval_id}", {"decision": "reject", "note": "no"}, {}),
+        ("POST", "/api/approvals/{decided_id}", {"decision": "approve"}, {}),
+    ],
     "list_events": [
         ("GET", "/api/runs/{run_id}/events", None, {}),
         ("GET", "/api/runs/{run_id}/events?after=999", None, {}),
@@ -68,10 +75,14 @@ FRAMES = {
     ],
     "unsubscribe": [{"run_id": "{live_id}"}, {"thread_id": "{thread_id}"}],
     "cancel": [{"run_id": "{live_id}"}, {"run_id": "{run_id}"}],
+    "decide": [
+        {"approval_id": "{approval_id}", "decision": "approve"},
+        {"approval_id": "{decided_id}", "decision": "reject", "note": "no"},
+    ],
 }
 # Fields of frames that name a thing, and so must be forged above.
-NAMING = {"thread_id", "run_id", "replace", "idempotency_key", "after"}
-NOT_NAMING = {"id", "token", "content", "agent", "if_busy"}
+NAMING = {"thread_id", "run_id", "replace", "idempotency_key", "after", "approval_id"}
+NOT_NAMING = {"id", "token", "content", "agent", "if_busy", "decision", "note"}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +114,13 @@ def _blank(text, names):
     return text
 
 
+async def waits(client, login, run_id):
+    """Returns once the run does nothing but wait: from then on nothing of it changes."""
+    async with asyncio.timeout(10):
+        while (await client.get(f"/api/runs/{run_id}", login)).json["status"] != "waiting":
+            pass
+
+
 async def _victim(client, server):
     """The victim's things, and names of the same shape for things that do not exist."""
     login = await client.login("victim")
@@ -113,6 +131,15 @@ async def _victim(client, server):
     await socket.ended(keyed["run_id"])
     live = await socket.ask("wait", agent="troublemaker")
     await socket.frame("agent_thinking", run_id=live["run_id"])
+    approvals = []
+    for verdict in ("reject", None):
+        asks = await socket.ask("sign for victim", agent="signer")
+        asked = await socket.frame("approval_requested", run_id=asks["run_id"])
+        approvals.append(asked["approval_id"])
+        if verdict is not None:
+            assert (await socket.answer("decide", approval_id=asked["approval_id"], decision=verdict))["type"] == "ok"
+            await socket.ended(asks["run_id"])
+    await waits(client, login, asks["run_id"])
     threads = (await client.get("/api/threads?limit=1", login)).json
     messages = (await client.get(f"/api/threads/{done['thread_id']}/messages?limit=1", login)).json
     theirs = {
@@ -121,6 +148,8 @@ async def _victim(client, server):
         "message_id": done["message_id"],
         "live_id": live["run_id"],
         "busy_id": live["thread_id"],
+        "decided_id": approvals[0],
+        "approval_id": approvals[1],
         "cursor": threads["next_cursor"],
         "message_cursor": messages["next_cursor"],
     }
@@ -197,6 +226,9 @@ def test_somebody_elses_id_is_answered_as_one_that_does_not_exist_and_changes_no
         assert shown & {theirs["run_id"], live["run_id"], following["run_id"]} == set()
         listed = (await client.get("/api/threads", stranger)).json["items"]
         assert {thread["thread_id"] for thread in listed} & {theirs["thread_id"], theirs["busy_id"]} == set()
+        assert (await client.get("/api/approvals", stranger)).json == {"items": [], "next_cursor": None}
+        asked = (await client.get("/api/approvals", login)).json["items"]
+        assert theirs["approval_id"] in [each["approval_id"] for each in asked]
 
     play(server, scenario)
 

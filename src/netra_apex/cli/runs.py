@@ -123,8 +123,10 @@ def _took(run: "Run") -> str:
 def _about(event: dict[str, Any]) -> str:
     """What an operator needs of an event: names, codes and times, not what people said."""
     match event["type"]:
-        case "tool_executing":
+        case "tool_executing" | "approval_requested":
             return str(event["tool"])
+        case "approval_decided":
+            return f"{event['decision']} by {event['by']}"
         case "tool_completed":
             said = "ok" if event["ok"] else str(event["error"]["code"])
             return f"{event['tool']}: {said}, {event['duration_ms']} ms"

@@ -5,23 +5,27 @@ import contextlib
 import signal
 import sys
 import termios
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
 
+from netra_apex.cli.deciding import Waiting, waiting_calls
 from netra_apex.cli.pens import PlainPen, TerminalPen
 from netra_apex.cli.terminal import one_line, printable, read_line
-from netra_apex.cli.transcript import BAD, DIM, Pen, Transcript, about_connection
+from netra_apex.cli.transcript import BAD, DIM, Pen, Transcript, about_connection, call_of
 from netra_apex.client import Client, Connection, ConnectionLost, LiveRun, RequestRefused, ServerUnreachable
 from netra_apex.client.live import Notice
+from netra_apex.core.conversations import Verdict
 from netra_apex.core.events import AgentCompleted
 
 HELP = """\
 /new           begin another conversation
 /threads       your conversations; /thread ID goes on with one
 /agents        who can answer; /agent NAME chooses
+/approvals     the calls that wait for your decision, in all conversations
+/approve NOTE  lets the oldest of this conversation be made; /reject NOTE does not (with a note or without)
 /help          this
 /quit          leave (so does Ctrl-D)
 While an answer comes, Ctrl-C cancels it. Alt-Enter begins a new line."""
@@ -76,7 +80,11 @@ async def talk(wishes: Wishes, password: str) -> bool:
 
 
 async def converse(conversation: "Conversation", read: Read, *, interactive: bool) -> bool:
-    """Takes line after line; in a pipe, the first message that fails ends it, and an unknown command makes it fail."""
+    """Takes line after line.
+
+    In a pipe the first message that fails ends it; an unknown command makes it fail at its end, and so does a call that
+    still waits for a decision then.
+    """
     all_well = True
     while (line := await read()) is not None:
         text = line.strip()
@@ -95,7 +103,8 @@ async def converse(conversation: "Conversation", read: Read, *, interactive: boo
             continue
         if not well and not interactive:
             return False
-    return all_well
+    waits = await conversation.tell_what_waits()
+    return all_well and (interactive or not waits)
 
 
 class UnknownCommand(Exception):
@@ -118,9 +127,21 @@ class Conversation:
         self._connection = connection
         self._thread_id: str | None = None
         self._agent: str | None = None
+        self._waiting: dict[str, Waiting] = {}
+
+    async def tell_what_waits(self) -> bool:
+        """Tells which calls of the runs that were shown still wait for a decision; whether there are any."""
+        await self._show_on(list(self._waiting.values()))
+        for waiting in self._waiting.values():
+            for asked in waiting.transcript.asked.values():
+                self.pen.line(f"{call_of(asked)} still waits: decide with netra chat --thread {asked.thread_id}", BAD)
+        return bool(self._waiting)
 
     async def say(self, text: str) -> bool:
-        """Sends a message and shows its run; whether it completed."""
+        """Sends a message and shows its run; whether it completed, or waits for a decision."""
+        if not await self._free():
+            self.pen.line("decide first on what waits, with /approve or /reject; or begin a /new conversation", BAD)
+            return False
         async with _unechoed():
             run = await self._send(text)
         if run is None:
@@ -137,7 +158,13 @@ class Conversation:
             who = "you" if message.role == "user" else "agent"
             self.pen.line(f"{who}: {one_line(message.content, 200)}", "dim")
         for run in thread.runs:
-            await self._show(await self._connection.follow(run.run_id))
+            if (waiting := self._waiting.pop(run.run_id, None)) is not None:
+                waiting.transcript.ask_again()
+                await self._show(waiting.run, waiting.transcript)
+            else:
+                await self._show(await self._connection.follow(run.run_id))
+            if run.run_id in self._waiting:
+                break  # those behind it wait for it
 
     async def choose(self, name: str) -> None:
         """Makes this agent the one who answers. Raises: RequestRefused: there is none of this name for this user."""
@@ -167,6 +194,13 @@ class Conversation:
                     )
             case ["/thread", thread_id]:
                 await self.go_on(thread_id)
+            case ["/approvals"]:
+                async for each in waiting_calls(self._client):
+                    self.pen.data(f"{each.thread_id}  {each.requested_at:%Y-%m-%d %H:%M}  {call_of(each)}")
+            case ["/approve", *_]:
+                return await self._decide("approve", line)
+            case ["/reject", *_]:
+                return await self._decide("reject", line)
             case words:
                 raise UnknownCommand(words[0])
         return True
@@ -191,12 +225,44 @@ class Conversation:
             self.pen.line("it was not sent" if unsent else "it has no answer, and may have been sent", BAD)
         return None if sending.cancelled() else sending.result()
 
-    async def _show(self, run: LiveRun) -> bool:
-        transcript = Transcript(self.pen)
-        async with _unechoed(), self._cancelling(run, transcript):
-            async for frame in run:
-                transcript.show(frame)
-        return isinstance(run.ending, AgentCompleted)
+    async def _decide(self, verdict: Verdict, line: str) -> bool:
+        """Decides on the oldest call that waits in this conversation, and shows how its run goes on."""
+        note = line.partition(" ")[2].strip() or None
+        async for each in waiting_calls(self._client):
+            if each.thread_id == self._thread_id:
+                break
+        else:
+            self.pen.line("nothing waits for your decision here; /approvals lists other conversations' calls", BAD)
+            return False
+        waiting = self._waiting.pop(each.run_id, None)
+        if waiting is None:
+            last = (await self._client.run(each.run_id)).last_seq
+            waiting = Waiting(await self._connection.follow(each.run_id, after=last), Transcript(self.pen))
+        try:
+            await self._connection.decide(each.approval_id, verdict, note)
+        finally:
+            # Refused or not: it goes on from here, or waits as before.
+            shown = await self._show(waiting.run, waiting.transcript)
+        return shown
+
+    async def _free(self) -> bool:
+        """Whether no run of this conversation waits for a decision; one that somebody has decided on is shown first."""
+        await self._show_on([each for each in self._waiting.values() if each.is_in(self._thread_id)])
+        return not any(each.is_in(self._thread_id) for each in self._waiting.values())
+
+    async def _show_on(self, left: Iterable[Waiting]) -> None:
+        for waiting in left:
+            del self._waiting[waiting.run.run_id]
+            await self._show(waiting.run, waiting.transcript)
+
+    async def _show(self, run: LiveRun, transcript: Transcript | None = None) -> bool:
+        """Shows a run to its end, or to where it waits for a decision; False where it has not completed."""
+        waiting = Waiting(run, transcript or Transcript(self.pen))
+        async with _unechoed(), self._cancelling(run, waiting.transcript):
+            waits = await waiting.show(self._client)
+        if waits:
+            self._waiting[run.run_id] = waiting
+        return waits or isinstance(run.ending, AgentCompleted)
 
     @asynccontextmanager
     async def _cancelling(self, run: LiveRun, transcript: Transcript) -> AsyncGenerator[None]:

@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 from msgspec import UNSET
 
 from netra_apex.cli.terminal import one_line, printable
-from netra_apex.client import Frame, OtherEvent, Reconnected, Reconnecting
+from netra_apex.client import ApprovalInfo, Frame, OtherEvent, Reconnected, Reconnecting
 from netra_apex.client.live import Notice
 from netra_apex.core.events import (
     AgentCancelled,
@@ -14,6 +14,8 @@ from netra_apex.core.events import (
     AgentFailed,
     AgentStarted,
     AgentThinking,
+    ApprovalDecided,
+    ApprovalRequested,
     MessageCompleted,
     MessageDelta,
     MessageReset,
@@ -25,7 +27,8 @@ from netra_apex.core.events import (
 from netra_apex.core.messages import Usage
 
 SHORT = 160
-DIM, TOOL, BAD = "dim", "cyan", "red"
+_WORDS = {"approve": "approved", "reject": "rejected"}
+DIM, TOOL, BAD, ASKS = "dim", "cyan", "red", "bold yellow"
 
 
 class Pen(Protocol):
@@ -64,6 +67,8 @@ class Transcript:
         self._thought: dict[str, str] = {}
         self._answers: list[str] = []
         self._streaming: str | None = None
+        self.asked: dict[str, ApprovalRequested] = {}
+        """What waits for a decision, the oldest first."""
 
     def show(self, frame: Frame) -> None:
         """Writes a frame."""
@@ -86,6 +91,15 @@ class Transcript:
         self._break()
         self._pen.line(printable(text), style)
 
+    def ask_again(self) -> None:
+        """Writes once more what waits for a decision."""
+        for each in self.asked.values():
+            self._ask(each)
+
+    def _ask(self, event: ApprovalRequested) -> None:
+        until = event.expires_at[:16].replace("T", " ")
+        self.line(f"{_indent(event.depth)}? {call_of(event)} needs your approval, until {until} UTC", ASKS)
+
     def _about(self, frame: Frame) -> None:
         match frame:
             case RunQueued():
@@ -95,9 +109,16 @@ class Transcript:
             case AgentThinking():
                 self._think(frame)
             case ToolExecuting():
-                self.line(f"{_indent(frame.depth)}→ {_call(frame)}", TOOL)
+                self.line(f"{_indent(frame.depth)}→ {call_of(frame)}", TOOL)
             case ToolCompleted():
+                self.asked = {ident: each for ident, each in self.asked.items() if each.call_id != frame.call_id}
                 self._tool_done(frame)
+            case ApprovalRequested():
+                self.asked[frame.approval_id] = frame
+                self._ask(frame)
+            case ApprovalDecided():
+                self.asked.pop(frame.approval_id, None)
+                self.line(f"{_indent(frame.depth)}{_WORDS.get(frame.decision, frame.decision)} by {frame.by}", TOOL)
             case OtherEvent():
                 self.line(f"{_indent(frame.depth)}{frame.kind.replace('_', ' ')}")
             case Reconnecting() | Reconnected():
@@ -204,7 +225,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _call(event: ToolExecuting) -> str:
+def call_of(event: ToolExecuting | ApprovalRequested | ApprovalInfo) -> str:
+    """A call with its arguments, on one line."""
     arguments = event.arguments
     if not isinstance(arguments, dict):
         return f"{event.tool}({one_line(_text(arguments), SHORT)})"

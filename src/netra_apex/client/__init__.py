@@ -14,10 +14,20 @@ from netra_apex.client.errors import (
 )
 from netra_apex.client.frames import Event, OtherEvent
 from netra_apex.client.live import Frame, LiveRun, Reconnected, Reconnecting
-from netra_apex.client.values import AgentInfo, Listing, Login, MessageInfo, OpenThread, RunInfo, ThreadInfo
+from netra_apex.client.values import (
+    AgentInfo,
+    ApprovalInfo,
+    Listing,
+    Login,
+    MessageInfo,
+    OpenThread,
+    RunInfo,
+    ThreadInfo,
+)
 
 __all__ = [
     "AgentInfo",
+    "ApprovalInfo",
     "Client",
     "ClientError",
     "Connection",

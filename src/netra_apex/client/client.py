@@ -11,7 +11,17 @@ from netra_apex.client.errors import UnreadableFrame
 from netra_apex.client.frames import Event, OtherEvent, read
 from netra_apex.client.http import Api, read_as
 from netra_apex.client.live import Notice
-from netra_apex.client.values import AgentInfo, EventPage, Listing, Login, MessageInfo, OpenThread, RunInfo, ThreadInfo
+from netra_apex.client.values import (
+    AgentInfo,
+    ApprovalInfo,
+    EventPage,
+    Listing,
+    Login,
+    MessageInfo,
+    OpenThread,
+    RunInfo,
+    ThreadInfo,
+)
 from netra_apex.core.events import DurableEvent
 
 
@@ -100,6 +110,11 @@ class Client:
     async def cancel(self, run_id: str) -> None:
         """Cancels a run."""
         await self._api.call("POST", f"/api/runs/{_part(run_id)}/cancel")
+
+    async def approvals(self, *, limit: int = 50, cursor: str | None = None) -> Listing[ApprovalInfo]:
+        """A page of the calls that wait for this user's decision, the oldest first; `Connection.decide` decides."""
+        body = await self._api.call("GET", "/api/approvals", params=_page(limit, cursor))
+        return read_as(Listing[ApprovalInfo], body, "a list of approvals")
 
     async def events(self, run_id: str, *, after: int = 0) -> tuple[Event, ...]:
         """All events of a run after `after`, as they are stored."""

@@ -10,7 +10,7 @@ from netra_apex.client.frames import ConnectionEstablished, ErrorFrame, Event, M
 from netra_apex.client.http import Api
 from netra_apex.client.line import ClientFrame, Line
 from netra_apex.client.live import LiveRun, Notice, Reconnected, Reconnecting
-from netra_apex.core.conversations import IfBusy
+from netra_apex.core.conversations import IfBusy, Verdict
 from netra_apex.core.events import PassingFrame
 from netra_apex.core.ids import new_id
 
@@ -115,6 +115,17 @@ class Connection:
             ServerUnreachable, ConnectionLost, ConnectionRefused, ConnectionOver: there is no server to ask.
         """
         await self._ask({"type": "cancel", "run_id": run_id})
+
+    async def decide(self, approval_id: str, decision: Verdict, note: str | None = None) -> None:
+        """Approves a call that waits, or rejects it with a note for the agent; its run then goes on.
+
+        Raises:
+            RequestRefused: there is no such approval of this user (`not_found`), or it was decided before, its time is
+                over, or its run has ended (`already_decided`): also where the answer to this was lost on its way.
+            ServerUnreachable, ConnectionLost, ConnectionRefused, ConnectionOver: there is no server to ask.
+        """
+        frame = {"type": "decide", "approval_id": approval_id, "decision": decision}
+        await self._ask(frame if note is None else {**frame, "note": note})
 
     def greeted(self, greeting: ConnectionEstablished) -> Sequence[ClientFrame]:
         """A socket is up: what has to be asked again on it."""

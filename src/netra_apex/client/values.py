@@ -58,6 +58,19 @@ class OpenThread(ThreadInfo, frozen=True):
     runs: tuple[RunInfo, ...] = ()
 
 
+class ApprovalInfo(msgspec.Struct, frozen=True):
+    """A call that waits for this user's decision, until `expires_at`."""
+
+    approval_id: str
+    run_id: str
+    thread_id: str
+    call_id: str
+    tool: str
+    arguments: Any
+    requested_at: datetime
+    expires_at: datetime
+
+
 class Login(msgspec.Struct, frozen=True):
     """The answer to a login or a refresh; `expires_in` is the access token's life in seconds."""
 

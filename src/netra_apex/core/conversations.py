@@ -7,9 +7,11 @@ from typing import Generic, Literal, TypeVar
 from netra_apex.core.messages import ModelMessage
 from netra_apex.errors import Invalid
 
-IfBusy = Literal["enqueue", "reject", "interrupt"]
+Verdict = Literal["approve", "reject"]
+IfBusy = Literal["enqueue", "reject", "interrupt", "steer"]
 T = TypeVar("T")
 MAX_CONTENT = 100_000  # code points of one message; a socket's frame is bounded in bytes before
+MAX_NOTE = 2_000  # of what a person remarks on a decision
 MAX_KEY = 200
 
 
@@ -67,12 +69,29 @@ class Admitted:
     """An accepted post with what was said in its thread before it, as that stood in the same moment.
 
     `started`: it is this process's to carry out, now. `queued` is the event that it waits, which is stored, as JSON.
+    `steers`: it made no run, but is for the one that its thread has.
     """
 
     accepted: Accepted
     history: tuple[ModelMessage, ...] = ()
     started: bool = False
     queued: str | None = None
+    steers: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Approval:
+    """A call that waits, or waited, for its user's word. `arguments` is JSON, redacted; `decision` None while open."""
+
+    approval_id: str
+    run_id: str
+    thread_id: str
+    call_id: str
+    tool: str
+    arguments: str
+    requested_at: datetime
+    expires_at: datetime
+    decision: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

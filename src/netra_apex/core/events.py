@@ -72,6 +72,24 @@ class ToolCompleted(_Header, frozen=True, kw_only=True, tag="tool_completed"):
     duration_ms: int
 
 
+class ApprovalRequested(_Header, frozen=True, kw_only=True, tag="approval_requested"):
+    """A call waits for a person's word. `expires_at` is RFC 3339: until then one may decide, once."""
+
+    approval_id: str
+    call_id: str
+    tool: str
+    arguments: Any
+    expires_at: str
+
+
+class ApprovalDecided(_Header, frozen=True, kw_only=True, tag="approval_decided"):
+    """What was decided, and by whom: `approve`, `reject`, or `expired` by the system."""
+
+    approval_id: str
+    decision: str
+    by: str
+
+
 class MessageCompleted(_Header, frozen=True, kw_only=True, tag="message_completed"):
     """A model's answer with text, whole."""
 
@@ -107,6 +125,8 @@ DurableEvent = (
     | AgentThinking
     | ToolExecuting
     | ToolCompleted
+    | ApprovalRequested
+    | ApprovalDecided
     | MessageCompleted
     | AgentCompleted
     | AgentFailed
@@ -153,7 +173,12 @@ _decoder: "msgspec.json.Decoder[DurableEvent]" = msgspec.json.Decoder(DurableEve
 
 def told_now() -> str:
     """The time as events tell it: RFC 3339, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return as_told(datetime.now(UTC))
+
+
+def as_told(at: datetime) -> str:
+    """A time as events tell it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encode(event: DurableEvent | PassingFrame) -> str:

@@ -6,7 +6,7 @@ what they gave, and a step that is another one than the journal has shows that t
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -22,8 +22,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is the model's, the tool's or the step's own; `digest` is of what it was asked. A tool call is kept when it
     starts, with the `call_id` that it was told by, and again when it has ended; `attempt` counts its beginnings.
-    `result` is JSON. `unknown` is a call of which nobody can say what its function did in the end; it has a `result`
-    where its agent was given a failure all the same, having cancelled it or waited long enough.
+    `result` is JSON; of a call that waits for a person it names the `approval`. `unknown` is a call of which nobody can
+    say what its function did in the end; it has a `result` where its agent was given a failure all the same, having
+    cancelled it or waited long enough.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str | None = None
     attempt: int = 1
     result: Any = None
+    heard: int = 0
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +49,27 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str | None
 
 
-class Journal:
-    """What a run had done before this process took it up; empty for a new run."""
+class Decision(msgspec.Struct, frozen=True):
+    """What was decided on an approval: `approve`, `reject` or `expired`; by whom, and with which remark."""
 
-    def __init__(self, steps: Iterable[Step] = ()) -> None:
+    decision: str
+    by: str
+    note: str | None = None
+
+
+class Journal:
+    """What a run had done before this process took it up; empty for a new run.
+
+    `decisions` are those on its approvals that were made by then. `at_rest`: whoever had it left it waiting for a
+    person, with nothing under way.
+    """
+
+    def __init__(
+        self, steps: Iterable[Step] = (), decisions: Mapping[str, Decision] | None = None, *, at_rest: bool = False
+    ) -> None:
         self.broken: RunFailed | None = None
+        self.at_rest = at_rest
+        self.decisions = decisions or {}
         self._before = {step.key: step for step in steps}
 
     def take(self, key: str, kind: StepKind, name: str, digest: str) -> Step | None:
@@ -96,6 +114,12 @@ class Journal:
                 found.append(int(number))
         # Of some that began alike the one that began first.
         return min(found, default=None)
+
+    @property
+    def owes(self) -> bool:
+        """Whether the agent has not come again to a call that was decided on: it must not be left before it has."""
+        waiting = [step.result for step in self._before.values() if step.kind == "call" and step.state == "started"]
+        return any(result is not None and result.get("approval") in self.decisions for result in waiting)
 
     def take_inside(self, key: str) -> tuple[Step, ...]:
         """The steps inside a call that had finished: they are behind the agent too, as its function is not run.

@@ -1,131 +1,20 @@
-"""What the upper floors need from the outside, as narrow protocols: a model, an account store, conversations, a log.
+"""What the upper floors need of a database and of other processes, as narrow protocols: accounts, conversations, runs.
 
-`stores` and `providers` satisfy them; `runtime` brings the two together. Nothing here has a body.
+`stores` satisfies them; `runtime` brings the two together. Nothing here has a body. Of models and of those who tell
+what happens: `core.voices`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from netra_apex.core.accounts import Session, User
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Admitted, Message, Page, Post, Thread
+from netra_apex.core.conversations import Admitted, Approval, Message, Page, Post, Thread, Verdict
 from netra_apex.core.events import DurableEvent
-from netra_apex.core.journal import LedgerEntry, Step
-from netra_apex.core.messages import ModelMessage, ModelRequest, Reply
-from netra_apex.core.runs import Claim, Run, RunStatus, RunStream, Seat
-
-
-class Deltas(Protocol):
-    """Where a model's answer goes while it comes. Called on the loop; each call returns at once."""
-
-    @property
-    def pace(self) -> float:
-        """Seconds within which more of the answer is not shown anyway: what comes meanwhile may be told together."""
-        ...
-
-    def text(self, piece: str) -> None:
-        """More of the answer's text."""
-        ...
-
-    def thinking(self, piece: str) -> None:
-        """More of what the model thinks aloud."""
-        ...
-
-    def reset(self) -> None:
-        """What came so far is void: the answer is asked for anew."""
-        ...
-
-
-class Emitter(Protocol):
-    """The only writer of a run's events; bound to one run of one user."""
-
-    def emit(self, *events: DurableEvent, steps: Sequence[Step] = ()) -> Awaitable[None]:
-        """Stores the events in one transaction, then tells them. The order of calls is the order of `seq`.
-
-        `steps` are what the journal is to know with them: all of it is stored, or nothing.
-
-        The events are admitted at once, in the call; awaiting the answer waits until they are on disk, and a cancel
-        of who awaits does not undo the storing. Who does not need to know may leave it: a failure to store is raised
-        by the run's next `emit`, and ends the run.
-
-        Raises:
-            IllegalTransition: the stream may not tell this now (G3, G4); nothing was stored.
-            ScopeClosed: the run has ended.
-        """
-        ...
-
-
-class Writer(Deltas, Protocol):
-    """An answer that is being written to the user."""
-
-    def finish(self) -> str:
-        """Shows what was held back, and returns the id that the answer's `message_completed` is to have."""
-        ...
-
-
-class Voice(Emitter, Protocol):
-    """What one agent of a run tells: its events carry the agent's name and depth."""
-
-    def writer(self, *, show: bool, key: str, anew: bool = False) -> Writer:
-        """Where the model's answer of this step goes while it comes; nowhere, if it is not shown.
-
-        `anew`: the process that had the run before may have shown some of it.
-        """
-        ...
-
-
-class RunEmitter(Protocol):
-    """A run's emitter, as the engine uses it."""
-
-    @property
-    def stream(self) -> RunStream:
-        """What the run has told so far."""
-        ...
-
-    def voice(
-        self, agent: str, *, depth: int = 0, parent_agent: str | None = None, parent_call_id: str | None = None
-    ) -> Voice: ...
-
-    def keep(self, transcript: Sequence[ModelMessage]) -> None:
-        """Stores what later runs of the thread are to know, with whatever is emitted next."""
-        ...
-
-    def close(self) -> None:
-        """Nothing is told any more."""
-        ...
-
-
-class EmitterFor(Protocol):
-    """Makes a run's emitter; for one that is taken up, from what it has told."""
-
-    def __call__(self, context: UserExecutionContext, stream: RunStream | None = None) -> RunEmitter: ...
-
-
-class Model(Protocol):
-    """A model that can be asked. One instance serves every run of a process, so it keeps nothing of any request."""
-
-    @property
-    def name(self) -> str:
-        """`provider:name`, as people write it."""
-        ...
-
-    async def complete(self, request: ModelRequest, deltas: Deltas) -> Reply:
-        """The whole answer; its pieces go to `deltas` as they arrive.
-
-        Raises:
-            ModelFailed: the provider answered with an error, also after the retries.
-            ModelUnavailable: it could not be reached, or is not set up.
-        """
-        ...
-
-    async def check(self) -> str | None:
-        """None where the provider answers, otherwise a sentence with the reason. For `doctor` and `/readyz`."""
-        ...
-
-    async def aclose(self) -> None:
-        """Closes its connections."""
-        ...
+from netra_apex.core.journal import Decision, LedgerEntry, Step
+from netra_apex.core.messages import ModelMessage
+from netra_apex.core.runs import Claim, Run, RunStatus, Seat
 
 
 class Accounts(Protocol):
@@ -268,6 +157,14 @@ class Runs(Protocol):
         """(seq, JSON) of the events after `after`, in order, at most `limit`."""
         ...
 
+    async def steering(self, user_id: str, run_id: str, heard: int) -> tuple[tuple[int, str], ...]:
+        """(ordinal, content) of the messages that the run was given while it was under way, after this one."""
+        ...
+
+    async def prune(self, before: datetime, limit: int = 100) -> int:
+        """Deletes events and journal of runs that ended before this, at most so many; how many there were."""
+        ...
+
     async def operator_run(self, run_id: str) -> Run | None: ...
 
     async def request_cancel(self, run_id: str, by: str) -> bool:
@@ -295,6 +192,33 @@ class Journals(Protocol):
         ...
 
 
+class Approvals(Protocol):
+    """Calls that wait for a person. Every method takes the owner, and another's approval is as none (G5)."""
+
+    async def pending(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Approval]:
+        """Those that may be decided now, the oldest first."""
+        ...
+
+    async def decide(self, user_id: str, approval_id: str, verdict: Verdict, note: str | None) -> Approval:
+        """Decides, once; a run that waits for nothing else has its turn again.
+
+        Raises: NotFound; AlreadyDecided: also where it has expired, or its run has ended.
+        """
+        ...
+
+    async def decisions(self, user_id: str, run_id: str) -> Mapping[str, Decision]:
+        """What was decided on the run's approvals, by their ids."""
+        ...
+
+    async def park(self, user_id: str, run_id: str, epoch: int) -> bool:
+        """The run waits for a person and is nobody's; False where a decision is there already, and it has its turn."""
+        ...
+
+    async def expire(self) -> int:
+        """Decides those whose time is over, of all users; how many runs have their turn again."""
+        ...
+
+
 class Turns(Protocol):
     """Whose turn it is: which of the runs that wait may start, decided in one place for all processes.
 
@@ -319,12 +243,20 @@ class Turns(Protocol):
         """
         ...
 
-    async def leave(self, user_id: str, run_id: str, epoch: int) -> None:
-        """Lets go of a run: it waits for another process."""
+    async def leave(self, user_id: str, run_id: str, epoch: int, executor: str) -> None:
+        """Lets go of a run that this process has: it waits for another one."""
         ...
 
     async def leave_all_of(self, executor: str) -> int:
         """Lets go, in its name, of everything that a process has that is no more. Answers how many."""
+        ...
+
+    async def held(self, executor: str) -> tuple[tuple[str, str, int], ...]:
+        """(user, run, epoch) of the posted runs that stand in a process's name."""
+        ...
+
+    async def recent(self, user_id: str, thread_id: str, seconds: float) -> tuple[str, ...]:
+        """The runs of a thread that have not ended, or were accepted within so many seconds; oldest first."""
         ...
 
     async def executors(self) -> frozenset[str]:
@@ -340,15 +272,18 @@ class Presence(Protocol):
     """Which processes on this database live, where there may be several."""
 
     async def seen(self, room: int) -> bool:
-        """Says that this process lives; True where it had to begin anew, having lost its connection."""
+        """Says that this process lives. Whether it can judge others: neither it nor the server was away just now."""
         ...
 
     async def others(self) -> tuple[tuple[str, int], ...]:
         """(executor, ms since it was seen) of every other process that is known or has runs."""
         ...
 
-    async def bury(self, executor: str, *, whatever: bool) -> int | None:
-        """Lets go of what a dead process has: how many runs. None where it lives, unless `whatever`."""
+    async def bury(self, executor: str, *, silent_ms: int, locked: bool) -> int | None:
+        """Lets go of what a dead process has: how many runs. None where it lives.
+
+        Dead is who was silent for so long and whose lock is free; that of one that hangs may be `locked` still.
+        """
         ...
 
     async def close(self) -> None:
@@ -367,8 +302,12 @@ class Bus(Protocol):
         """Calls `heard` with what is told on this topic."""
         ...
 
-    def on_back(self, call: Callable[[], None]) -> None:
-        """Calls this when it listens again after something may have been missed."""
+    def on_back(self, call: Callable[[float], None]) -> None:
+        """Calls this when it listens again, with for how many seconds something may have been missed."""
+        ...
+
+    async def flush(self) -> None:
+        """Waits until what was sent is told, or lost."""
         ...
 
     async def run(self) -> None:

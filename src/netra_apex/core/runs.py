@@ -12,6 +12,8 @@ from netra_apex.core.events import (
     AgentFailed,
     AgentStarted,
     AgentThinking,
+    ApprovalDecided,
+    ApprovalRequested,
     CallError,
     DurableEvent,
     RunQueued,
@@ -81,13 +83,15 @@ class RunStream:
 
     `admit` is asked with each event before it is stored. It is the only place that decides whether a stream is well
     formed, so no agent, engine or dispatcher can tell a stream that is not. `epoch` counts who has told it: the first
-    process, the one that took the run up after it, and so on.
+    process, the one that took the run up after it, and so on. `asked` has the approvals that nobody has decided, each
+    with its call.
     """
 
     status: RunStatus = RunStatus.QUEUED
     last_seq: int = 0
     open_calls: dict[str, ToolExecuting] = field(default_factory=dict[str, ToolExecuting])
     epoch: int = 1
+    asked: dict[str, str] = field(default_factory=dict[str, str])
     _thoughts: dict[tuple[str | None, int], int] = field(default_factory=dict[tuple[str | None, int], int])
 
     def admit(self, event: DurableEvent) -> int:
@@ -109,6 +113,15 @@ class RunStream:
                 if call_id not in self.open_calls:
                     raise IllegalTransition(self.status, told, f"call {call_id} is not open")
                 del self.open_calls[call_id]
+                self.asked = {approval: call for approval, call in self.asked.items() if call != call_id}
+            case ApprovalRequested(call_id=call_id, approval_id=approval_id):
+                if call_id not in self.open_calls or call_id in self.asked.values():
+                    raise IllegalTransition(self.status, told, f"call {call_id} is not open, or waits already")
+                self.asked[approval_id] = call_id
+            case ApprovalDecided(approval_id=approval_id):
+                if approval_id not in self.asked:
+                    raise IllegalTransition(self.status, told, f"approval {approval_id} is not asked for")
+                del self.asked[approval_id]
             case AgentThinking():
                 key = (event.parent_call_id or None, event.depth)
                 self._thoughts[key] = self._thoughts.get(key, 0) + 1
@@ -130,13 +143,13 @@ class RunStream:
         """
         if len(events) == 1:
             return self.admit(events[0])
-        before = (self.status, self.last_seq, dict(self.open_calls), dict(self._thoughts))
+        before = (self.status, self.last_seq, dict(self.open_calls), dict(self.asked), dict(self._thoughts))
         first = self.last_seq + 1
         try:
             for event in events:
                 self.admit(event)
         except IllegalTransition:
-            self.status, self.last_seq, self.open_calls, self._thoughts = before
+            self.status, self.last_seq, self.open_calls, self.asked, self._thoughts = before
             raise
         return first
 
@@ -174,6 +187,7 @@ class Claim:
     """What who takes a run up is told of it. `recoveries` is how often in a row it was taken up without a step done.
 
     `task` is what it was asked, `permissions` what its user had then. A run that was not `posted` is a program's own.
+    One that `waited` did so for a person: nothing of it was under way.
     """
 
     epoch: int
@@ -182,6 +196,7 @@ class Claim:
     permissions: frozenset[str]
     task: str
     run: Run = field(compare=False)
+    waited: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

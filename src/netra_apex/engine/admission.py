@@ -142,13 +142,16 @@ class Admission:
             raise
         accepted = admitted.accepted
         on_accepted(accepted)
-        if not accepted.repeated:
+        if not accepted.repeated and not admitted.steers:
             self._accepted(context, admitted)
         if admitted.started:
             self._runner.start(Order(context, agent, content, admitted.history))
             return replace(accepted, status=RunStatus.RUNNING)
         if room:
             self._runner.free()
+        if admitted.steers:
+            self._runner.steer(accepted.run_id)
+            return accepted
         if post.if_busy == "interrupt" and not accepted.repeated:
             await self._interrupt(user_id, accepted)
         return accepted

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -30,9 +31,11 @@ from netra_apex.core.events import (
 from netra_apex.core.journal import Journal
 from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage, answered
 from netra_apex.core.permissions import allows
-from netra_apex.core.ports import Model, RunEmitter, Runs, Voice
+from netra_apex.core.ports import Runs
 from netra_apex.core.runs import Result, RunStatus
+from netra_apex.core.voices import Model, RunEmitter, Voice
 from netra_apex.engine.scope import EngineScope, Lent
+from netra_apex.engine.steering import Steering
 from netra_apex.errors import AgentFailed as AgentBroke
 from netra_apex.errors import (
     AgentTimedOut,
@@ -41,13 +44,16 @@ from netra_apex.errors import (
     Refused,
     RunFailed,
     ScopeClosed,
+    StoreError,
     sentence,
 )
 from netra_apex.settings import Settings
 from netra_apex.tools import Hooks, ToolDispatcher, ToolHost
+from netra_apex.tools.quiet import Quiet
 from netra_apex.tools.underway import put_out
 
 AgentFactory = Callable[[str], BaseAgent]
+Park = Callable[[UserExecutionContext, int], Awaitable[None]]
 GRACE_SECONDS = 1.0  # how long an agent that was stopped may take to let go; G9 allows 2 s to the ending
 OUTPUT_BYTES = 4 * 1024 * 1024  # of an agent's output as JSON: it is an event, and readers are told it whole
 PUT_OUT_SECONDS = 0.5  # and how long, after that, the requests and calls of tasks that it started
@@ -59,13 +65,14 @@ log = structlog.get_logger()
 class EngineParts:
     """What the process has and every engine uses: models by name, the store of runs, the host of tool calls.
 
-    `executor` is the name that the process carries runs out by.
+    `executor` is the name that the process carries runs out by; `park` leaves a run that waits for a person.
     """
 
     model: Callable[[str | None], Model]
     runs: Runs
     tools: ToolHost
     settings: Settings
+    park: "Park"
     executor: str | None = None
 
 
@@ -91,6 +98,9 @@ class UserExecutionEngine:
         self._parts = parts
         self._stop: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
         self._used = False
+        self._waits = False
+        read = partial(parts.runs.steering, context.user_id, context.run_id)
+        self._steering = Steering(read, waits=websocket_emitter.stream.epoch > 1)
 
     async def run(self, agent: str, task: str, *, history: tuple[ModelMessage, ...] | None = None) -> Result:
         """Runs the agent on the task, to the end, and tells how it ended. A failure is a result, not an exception.
@@ -121,11 +131,30 @@ class UserExecutionEngine:
         """Stops the run: it ends as `agent_cancelled` within two seconds. Later calls change nothing."""
         self._halt(AgentCancelled(by=by))
 
+    def steer(self) -> None:
+        """The run's user has said something: it is given to the agent's next model request."""
+        self._steering.wake()
+
     def suspend(self) -> None:
         """Stops the run because the process ends, without an ending: who takes it up goes on from its last step."""
         # First of all: what is cut off now must not be told, and least of all as an end.
         self._emitter.close()
         self._halt(None)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has left the run waiting for a person."""
+        return self._waits
+
+    def _wait(self, lent: Lent) -> bool:
+        """Leaves the run: it does nothing but wait for a person. Whoever takes it up goes on from here."""
+        if self._journal.owes:
+            return False
+        # One that is about to end in any other way does that.
+        if not self._stop.done() and not lent.closed:
+            self._waits = True
+            self.suspend()
+        return True
 
     async def _carry_out(self, agent: str, task: str, history: tuple[ModelMessage, ...] | None) -> Result:
         instance = self._make(agent)
@@ -144,6 +173,10 @@ class UserExecutionEngine:
         if isinstance(instance, AgentBroke):
             return await self._end(lent, ending_of(instance))
         ending = await self._execute(instance, task, lent, began)
+        if ending is None and self._waits:
+            await put_out(lent.underway, PUT_OUT_SECONDS)
+            await self._parts.park(self.context, self._emitter.stream.epoch)
+            return Result(ok=False, error=CallError("waiting", "it waits for a person, and goes on by itself"))
         if ending is None:
             await put_out(lent.underway, PUT_OUT_SECONDS)
             return Result(
@@ -173,13 +206,18 @@ class UserExecutionEngine:
         lent = Lent(
             voice=voice,
             journal=self._journal,
-            catching_up=self._emitter.stream.epoch > 1 and self._emitter.stream.status is not RunStatus.QUEUED,
+            catching_up=not self._journal.at_rest
+            and self._emitter.stream.epoch > 1
+            and self._emitter.stream.status is not RunStatus.QUEUED,
             thoughts=lambda: self._emitter.stream.thoughts(AgentThinking(text="", step=0)),
             model=lambda: self._parts.model(getattr(instance, "model", None)),
             max_turns=getattr(instance, "max_turns", None) or settings.max_turns,
             history=history,
             transcript=[UserMessage(task)],
+            quiet=Quiet(),
+            steering=self._steering,
         )
+        lent.quiet.on_quiet = partial(self._wait, lent)
         lent.dispatcher = ToolDispatcher(
             self.context,
             voice,
@@ -191,6 +229,7 @@ class UserExecutionEngine:
                 before_call=lambda: lent.think_first("Using a tool."),
                 replay=lent.replay,
                 went_on=lent.went_on,
+                quiet=lent.quiet,
             ),
         )
         return lent
@@ -232,6 +271,10 @@ class UserExecutionEngine:
         error = running.exception()
         if isinstance(error, RunFailed):
             return ending_of(error)
+        if isinstance(error, StoreError):
+            # Not the agent's fault: what it told could not be stored, and neither can its ending, most likely.
+            log.warning("a run cannot be told", run_id=self.context.run_id, error=str(error))
+            return ending_of(error)
         if error is not None:
             log.error("agent failed", run_id=self.context.run_id, user_id=self.context.user_id, exc_info=error)
             return ending_of(AgentBroke(sentence(error)))
@@ -254,7 +297,7 @@ class UserExecutionEngine:
         if isinstance(ending, AgentCompleted):
             lent.think_first("Answering.")
             lent.void_given_up()
-        last = closing(self._emitter.stream.open_calls.values(), "cancelled", "the run ended")
+        last = closing(self._emitter.stream.open_calls.values(), CallError("cancelled", "the run ended"))
         if isinstance(ending, AgentCompleted):
             lent.transcript += _said_last(lent.transcript, ending.output)
         self._emitter.keep(answered(lent.transcript))
@@ -274,10 +317,17 @@ class UserExecutionEngine:
         return max(0.0, min(limit, (self.context.deadline - datetime.now(UTC)).total_seconds()))
 
 
-def closing(open_calls: Iterable[ToolExecuting], code: str, message: str) -> list[DurableEvent]:
-    """The `tool_completed` of calls that nothing else will end (G3)."""
+def closing(open_calls: Iterable[ToolExecuting], error: CallError, waiting: Collection[str] = ()) -> list[DurableEvent]:
+    """The `tool_completed` of calls that nothing else will end (G3); those that are `waiting` have not begun."""
+    never = CallError("cancelled", "the run ended before anybody decided")
     return [
-        ToolCompleted(call_id=call.call_id, tool=call.tool, ok=False, error=CallError(code, message), duration_ms=0)
+        ToolCompleted(
+            call_id=call.call_id,
+            tool=call.tool,
+            ok=False,
+            error=never if call.call_id in waiting else error,
+            duration_ms=0,
+        )
         for call in open_calls
     ]
 

@@ -5,7 +5,7 @@ from types import TracebackType
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.journal import Journal
-from netra_apex.core.ports import RunEmitter
+from netra_apex.core.voices import RunEmitter
 from netra_apex.engine.engine import AgentFactory, EngineParts, UserExecutionEngine
 from netra_apex.engine.limits import Slots
 

@@ -16,6 +16,7 @@ def tool_host(settings: Settings, redactor: Redactor) -> ToolHost:
             memory_bytes=settings.tool_memory_bytes,
         ),
         timeout_seconds=settings.tool_timeout_seconds,
+        approval_days=settings.approval_days,
         result_bytes=settings.tool_result_bytes,
         redactor=redactor,
     )

@@ -55,6 +55,10 @@ class Runner(Protocol):
         """Some run may wait that could start here: looks for it soon."""
         ...
 
+    def steer(self, run_id: str) -> None:
+        """The run's user has said something to it, which is in the store: here, or wherever it is carried out."""
+        ...
+
     async def cancel(self, run: Run, by: str) -> asyncio.Event | None:
         """Stops a run, here or wherever it is carried out; the answer is set once it has ended, where that is here."""
         ...

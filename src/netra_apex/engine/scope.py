@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -27,8 +28,8 @@ from netra_apex.core.messages import (
     Usage,
     UserMessage,
 )
-from netra_apex.core.ports import Deltas, Model, Voice
 from netra_apex.core.scope import RunScope, ToolCalls
+from netra_apex.core.voices import Deltas, Model, Voice
 from netra_apex.engine.branches import Branches
 from netra_apex.engine.replies import (
     asking,
@@ -41,8 +42,10 @@ from netra_apex.engine.replies import (
     was_given_up,
     was_shown,
 )
+from netra_apex.engine.steering import Steering
 from netra_apex.errors import ModelFailed, NetraError, OutputInvalid, ScopeClosed, TurnsExhausted
 from netra_apex.tools import ToolDispatcher
+from netra_apex.tools.quiet import Quiet
 from netra_apex.tools.underway import Underway
 
 CLOSED_SECONDS = 0.05  # how long a closed scope takes to say so
@@ -66,6 +69,8 @@ class Lent:
     max_turns: int
     history: tuple[ModelMessage, ...]
     transcript: list[ModelMessage]
+    quiet: Quiet
+    steering: Steering
     dispatcher: ToolDispatcher | None = None
     turns: int = 0
     usage: Usage = NO_USAGE
@@ -187,10 +192,16 @@ class EngineScope(RunScope):
             output_schema=None if adapter is None else adapter.json_schema(),
         )
         lent.void_given_up()
+        # By what the agent asks, and not by what its user has added, which is the step's own to remember.
         asked = asking(request)
         asked = replace(asked, key=self._branches.step(asked.kind, asked.name, asked.digest))
         known = lent.journal.take(asked.key, asked.kind, asked.name, asked.digest)
+        if known is not None:
+            lent.steering.remember(known.result)
         if known is None:
+            heard = await lent.steering.hear(len(request.messages))
+            lent.transcript += [UserMessage(content) for content in heard]
+            request = dataclasses.replace(request, messages=lent.steering.into(request.messages))
             reply = await self._ask(lent, model, request, asked, show=show)
         elif was_given_up(known):
             with lent.asking:
@@ -216,7 +227,9 @@ class EngineScope(RunScope):
         known = lent.journal.take_named(key, name)
         if known is not None:
             return msgspec.json.encode(known.result["value"])
-        value = await function()
+        # Where a call inside it waits for a person, it is begun anew, as after a crash.
+        with lent.quiet.busy(repeatable=True):
+            value = await function()
         try:
             encoded = msgspec.json.encode(to_jsonable_python(value, inf_nan_mode="null"))
         except (PydanticSerializationError, ValueError, RecursionError) as error:
@@ -233,7 +246,7 @@ class EngineScope(RunScope):
         """Asks the model; what it answered, or that it failed, is in the journal with what is told of it."""
         writer = lent.voice.writer(show=show, key=asked.key, anew=lent.catching_up)
         try:
-            with lent.asking:
+            with lent.asking, lent.quiet.busy():
                 reply = cleaned(await model.complete(request, writer))
         except BaseException as error:
             # Not taken back yet: what a user has cancelled stays as he saw it.
@@ -250,7 +263,7 @@ class EngineScope(RunScope):
             told.append(lent.thought(reply.thinking))
         if show and reply.text:
             told.append(MessageCompleted(message_id=message_id, content=reply.text))
-        lent.voice.emit(*told, steps=(replied(asked, reply, shown=show),))
+        lent.voice.emit(*told, steps=(lent.steering.noted(replied(asked, reply, shown=show)),))
         return reply
 
 

@@ -1,6 +1,6 @@
 """What we call: models. `open_model` is the one place that knows which class answers for which name."""
 
-from netra_apex.core.ports import Model
+from netra_apex.core.voices import Model
 from netra_apex.errors import ConfigurationError
 
 OPENAI = "openai"

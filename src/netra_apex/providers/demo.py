@@ -23,7 +23,7 @@ from netra_apex.core.messages import (
     Usage,
     UserMessage,
 )
-from netra_apex.core.ports import Deltas
+from netra_apex.core.voices import Deltas
 from netra_apex.providers.demo_arguments import EXPRESSION, arguments_for, example
 
 NAME = "demo:offline"

@@ -1,6 +1,6 @@
 """`Models`: the models of a process, each opened when it is first asked for."""
 
-from netra_apex.core.ports import Model
+from netra_apex.core.voices import Model
 from netra_apex.providers import open_model
 from netra_apex.settings import Settings
 

@@ -19,7 +19,7 @@ from tenacity.wait import wait_random_exponential
 from yarl import URL
 
 from netra_apex.core.messages import ModelRequest, Reply
-from netra_apex.core.ports import Deltas
+from netra_apex.core.voices import Deltas
 from netra_apex.errors import ConfigurationError, ModelFailed, ModelUnavailable
 from netra_apex.providers.openai_request import NO_JSON, encode_request
 from netra_apex.providers.openai_wire import AGAIN, Answer, Garbled, Reported, error_text, quote, severity

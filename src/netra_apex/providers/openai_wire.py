@@ -18,7 +18,7 @@ from netra_apex.core.messages import (
     ToolCall,
     Usage,
 )
-from netra_apex.core.ports import Deltas
+from netra_apex.core.voices import Deltas
 from netra_apex.providers.openai_request import NO_JSON, to_json
 
 MAX_LINE = 4 * 1024 * 1024
@@ -153,7 +153,7 @@ class Answer:
 
     @property
     def pace(self) -> float:
-        """See `core.ports.Deltas.pace`."""
+        """See `core.voices.Deltas.pace`."""
         return self._deltas.pace
 
     def feed(self, data: bytes) -> None:

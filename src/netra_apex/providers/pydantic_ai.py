@@ -37,7 +37,7 @@ from netra_apex.core.messages import (
     Usage,
     UserMessage,
 )
-from netra_apex.core.ports import Deltas
+from netra_apex.core.voices import Deltas
 from netra_apex.errors import ConfigurationError, ModelFailed, ModelUnavailable
 
 INSTALL = 'pip install "netra-apex[providers]"'

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from netra_apex.agents import AgentRegistry
-from netra_apex.core.ports import Model
+from netra_apex.core.voices import Model
 from netra_apex.runtime import Runtime
 from netra_apex.server.auth import Authenticator
 from netra_apex.server.origins import Origins

@@ -8,7 +8,8 @@ from typing import Self
 
 import structlog
 
-from netra_apex.core.ports import Accounts, Model
+from netra_apex.core.ports import Accounts
+from netra_apex.core.voices import Model
 from netra_apex.errors import ModelFailed, StoreError, sentence
 
 log = structlog.get_logger("netra_apex.server")

@@ -3,12 +3,24 @@
 import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import from_json
 
 from netra_apex.core.accounts import MAX_PASSWORD, User
-from netra_apex.core.conversations import MAX_CONTENT, MAX_KEY, IfBusy, Message, Page, Post, Thread
+from netra_apex.core.conversations import (
+    MAX_CONTENT,
+    MAX_KEY,
+    MAX_NOTE,
+    Approval,
+    IfBusy,
+    Message,
+    Page,
+    Post,
+    Thread,
+    Verdict,
+)
 from netra_apex.core.runs import Run, RunStatus
 
 MAX_TITLE = 200
@@ -88,6 +100,42 @@ class NewRun(_Body):
             replace=self.replace,
             if_busy=self.if_busy,
             idempotency_key=self.idempotency_key,
+        )
+
+
+class DecisionBody(_Body):
+    """What a person decides on a call."""
+
+    decision: Verdict
+    note: Annotated[str, Field(max_length=MAX_NOTE)] | None = None
+
+
+class ApprovalShape(BaseModel):
+    """A call that waits for its user's word. `arguments` are as the run told them; `decision` is null while open."""
+
+    approval_id: str
+    run_id: str
+    thread_id: str
+    call_id: str
+    tool: str
+    arguments: Any
+    requested_at: Instant
+    expires_at: Instant
+    decision: str | None
+
+    @classmethod
+    def of(cls, approval: Approval) -> Self:
+        """From a stored approval."""
+        return cls(
+            approval_id=approval.approval_id,
+            run_id=approval.run_id,
+            thread_id=approval.thread_id,
+            call_id=approval.call_id,
+            tool=approval.tool,
+            arguments=from_json(approval.arguments),
+            requested_at=approval.requested_at,
+            expires_at=approval.expires_at,
+            decision=approval.decision,
         )
 
 

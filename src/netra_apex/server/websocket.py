@@ -37,6 +37,7 @@ from netra_apex.stream.protocol import (
     Cancel,
     ClientFrame,
     Close,
+    Decide,
     Ping,
     Subscribe,
     Unsubscribe,
@@ -275,6 +276,9 @@ class _Visit:
                 await self._bridge.tell(write("ok", frame.id))
             case Cancel(run_id=run_id):
                 await self._runtime.admission.cancel(self._principal.user_id, run_id, wait=False)
+                await self._bridge.tell(write("ok", frame.id))
+            case Decide(approval_id=approval_id, decision=decision, note=note):
+                await self._runtime.house.decide(self._principal.user_id, approval_id, decision, note)
                 await self._bridge.tell(write("ok", frame.id))
             case Authenticate(token=token):
                 await self._authenticate_again(token)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from netra_apex.settings import Settings
 from netra_apex.stores.accounts import AccountStore
+from netra_apex.stores.approvals import ApprovalStore
 from netra_apex.stores.bus import PostgresBus
 from netra_apex.stores.connecting import Server
 from netra_apex.stores.conversations import ConversationStore
@@ -32,28 +33,36 @@ class Stores:
     runs: RunStore
     journals: JournalStore
     turns: TurnStore
+    approvals: ApprovalStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
 
 @contextlib.asynccontextmanager
 async def open_stores(
-    settings: Settings, *, executing: bool = False, secret: str | None = None, executor: str | None = None
+    settings: Settings,
+    *,
+    executing: bool = False,
+    secret: str | None = None,
+    upgrading: bool = True,
+    executor: str | None = None,
 ) -> AsyncGenerator[Stores]:
     """Opens the database that the settings name, brings its schema up to date, and closes it in the end.
 
     `executing` takes the lock of the one process that executes runs; a command beside a server does without. The
-    journal is sealed with `secret`; without it nothing of it can be read or written. On Postgres, `executor` is the
-    name by which a process meets the others there.
+    journal is sealed with `secret`; without it nothing of it can be read or written. A Postgres database that many
+    processes share is left as it is by one that is not `upgrading`; there `executor` is the name by which a process
+    meets the others.
 
     Raises:
         HomeInUse: another process executes runs on it.
-        StoreError: it cannot be opened, or is newer than this version.
+        StoreError: it cannot be opened or reached, or its schema is not one that this version can use.
     """
     async with contextlib.AsyncExitStack() as stack:
         presence = bus = None
         if settings.on_postgres:
-            database = await _postgres(settings)
+            server = await prepared(_server(settings), upgrading=upgrading, warning=executing)
+            database = await Postgres.open(server)
             stack.push_async_callback(database.close)
             if executor is not None:
                 presence, bus = PostgresPresence(database, executor), PostgresBus(database, executor)
@@ -64,7 +73,8 @@ async def open_stores(
         rows = StepRows(None if secret is None else Seal(secret))
         runs, journals = RunStore(database, settings.history_messages, rows), JournalStore(database, rows)
         accounts, conversations = AccountStore(database), ConversationStore(database)
-        yield Stores(database, accounts, conversations, runs, journals, TurnStore(database), presence, bus)
+        approvals = ApprovalStore(database)
+        yield Stores(database, accounts, conversations, runs, journals, TurnStore(database), approvals, presence, bus)
 
 
 def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: bool) -> Database:
@@ -75,6 +85,6 @@ def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: 
     return SQLite(path)
 
 
-async def _postgres(settings: Settings) -> Postgres:
+def _server(settings: Settings) -> Server:
     assert settings.database_url is not None
-    return await Postgres.open(await prepared(Server(settings.database_url), may_upgrade=True))
+    return Server(settings.database_url)

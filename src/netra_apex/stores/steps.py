@@ -32,6 +32,7 @@ class StepRows:
             "state": step.state,
             "call_id": step.call_id,
             "attempt": step.attempt,
+            "heard": step.heard,
             "content": self._sealing().close(plain, context.user_id, context.run_id, step.key),
             "now": (now := now_ms()),
             "ended_at": None if step.state == "started" else now,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.conversations import Accepted, Post
 from netra_apex.core.events import AgentCompleted, CallError, DurableEvent, decode
-from netra_apex.core.ports import Model
+from netra_apex.core.voices import Model
 from netra_apex.runtime import Runtime
 from netra_apex.settings import Settings
 

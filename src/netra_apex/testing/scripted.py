@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias, cast
 import msgspec
 
 from netra_apex.core.messages import ModelRequest, Reply, ToolCall, Usage, UserMessage
-from netra_apex.core.ports import Deltas
+from netra_apex.core.voices import Deltas
 
 Call: TypeAlias = "ToolCall | tuple[str, Mapping[str, Any] | str]"
 """A call to ask for: `(name, arguments)`, the arguments as a mapping or as the model's own text, which may be ill."""

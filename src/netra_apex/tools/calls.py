@@ -47,6 +47,19 @@ class Failed:
     cause: BaseException | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What a person was asked about a call; `digest` binds it to this very call of this very tool, until `expires_at`.
+
+    `again`: whether to call it once more, as nobody saw how it ended; otherwise whether to call it at all.
+    """
+
+    approval_id: str
+    digest: str
+    expires_at: str
+    again: bool = False
+
+
 @dataclass(kw_only=True, slots=True)
 class Call:
     """One call on its way. `read` makes the function's keyword arguments, or raises; `outcome` is None while open.
@@ -61,6 +74,7 @@ class Call:
     tool: Tool | None = None
     read: Callable[[], dict[str, Any]] = dict
     outcome: Done | Failed | None = None
+    asked: Asked | None = None
     key: str = ""
     attempt: int = 1
     given_up: bool = False

@@ -4,27 +4,30 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
 import structlog
 
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.events import ToolCompleted, ToolExecuting
+from netra_apex.core.events import DurableEvent, ToolExecuting
 from netra_apex.core.journal import Journal, Step, StepKind
 from netra_apex.core.messages import ToolCall, ToolMessage, ToolSpec, clean
 from netra_apex.core.permissions import allows
-from netra_apex.core.ports import Emitter
 from netra_apex.core.scope import RunScope, ToolCalls
+from netra_apex.core.voices import Emitter
 from netra_apex.errors import CallFailed, NetraError, ScopeClosed, ToolDefinitionError
+from netra_apex.tools.asking import Asking
 from netra_apex.tools.attempts import OutOfTime, Raised, Returned
 from netra_apex.tools.calls import CODES, SHOWN_NAME, Call, Done, Failed, completed, for_model, parse
 from netra_apex.tools.host import ToolHost
-from netra_apex.tools.ledger import Ledger, Place, digest, ended, lost, started
+from netra_apex.tools.ledger import Came, Ledger, Place, digest, ended, lost, started
 from netra_apex.tools.performing import perform
 from netra_apex.tools.processes import described
-from netra_apex.tools.results import cut, tellable
+from netra_apex.tools.quiet import Quiet
+from netra_apex.tools.results import Told, can_be_shown, cut, tellable
 from netra_apex.tools.tool import Tool
 from netra_apex.tools.underway import Underway
 
@@ -38,13 +41,14 @@ class Hooks:
     `scope_for` makes the scope that a tool receives from the call's own context and its key in the journal.
     `before_call` is awaited before anything is told of a call: the engine's chance to tell a thought first (G4).
     `replay` is given the steps inside a call that had finished before the run was taken up; `went_on` is told of each
-    call that ended in this process.
+    call that ended in this process. `quiet` notices when a run does nothing but wait for a person.
     """
 
     scope_for: Callable[[UserExecutionContext, str], RunScope]
     before_call: Callable[[], Awaitable[None] | None]
     replay: Callable[[Sequence[Step]], None] = lambda _: None
     went_on: Callable[[], None] = lambda: None
+    quiet: Quiet = field(default_factory=Quiet)
 
 
 class ToolDispatcher(ToolCalls):
@@ -74,6 +78,7 @@ class ToolDispatcher(ToolCalls):
         self._emitter = emitter
         self._host = host
         self._ledger = Ledger(journal)
+        self._asking = Asking(context.user_id, timedelta(days=host.approval_days), self._ledger, hooks.quiet)
         self._keys = itertools.count(1)
         self._hooks = hooks
         self._closed = False
@@ -191,13 +196,18 @@ class ToolDispatcher(ToolCalls):
         except CallFailed as error:
             refusal = self._denial(called) or Failed(error.code, error.message)
             return Call(name=called.name, arguments=tellable(kwargs), tool=called, outcome=refusal, by_code=True)
+        refusal = self._denial(called)
+        if refusal is None and called.needs_approval and not can_be_shown(values):
+            refusal = Failed(
+                "invalid_arguments", f"{called.name} needs approval, and its arguments are no JSON to show"
+            )
         return Call(
             by_code=True,
             name=called.name,
             arguments=tellable(values),
             tool=called,
             read=partial(called.signature.from_values, values),
-            outcome=self._denial(called),
+            outcome=refusal,
         )
 
     def _denial(self, tool: Tool) -> Failed | None:
@@ -213,21 +223,34 @@ class ToolDispatcher(ToolCalls):
         """Tells the calls, runs those that are not refused, and tells their ends."""
         if not calls:
             return
-        thought = self._hooks.before_call()
-        if thought is not None:
-            await thought
-        stored = self._tell_begun(calls)
+        with self._hooks.quiet.busy(repeatable=True):
+            thought = self._hooks.before_call()
+            if thought is not None:
+                await thought
+            await self._check_first(calls)
+            stored = self._tell_begun(calls)
         # One that the agent gave up before it was taken up is given up again, by whoever did so then.
         open_calls = [call for call in calls if call.outcome is None or call.given_up]
         try:
             with self.underway:
                 # On disk before the function runs: after a crash nobody may find an effect without its call (G1).
-                await stored
+                with self._hooks.quiet.busy(repeatable=True):
+                    await stored
                 await self._run_all(open_calls)
         except BaseException:
             # Told here and not in each call's own task: a task that is cancelled before it begins never gets there.
             self._tell_given_up(open_calls)
             raise
+
+    async def _check_first(self, calls: Sequence[Call]) -> None:
+        """Refuses calls whose arguments are wrong before a person is asked about them."""
+        for call in calls:
+            if call.outcome is None and call.tool is not None and call.tool.needs_approval:
+                call.outcome = self._asking.refusal(call)
+            if call.outcome is None and call.tool is not None and call.tool.needs_approval:
+                read = await self._host.attempts.run(partial(_read, call), self._host.timeout_seconds)
+                if not isinstance(read, Returned):
+                    call.outcome = _failed(self._judge(call, read))
 
     def _tell_begun(self, calls: Sequence[Call]) -> Awaitable[None]:
         """Tells the calls that begin, with the ends of those that are refused; nothing that was told before a crash.
@@ -235,29 +258,30 @@ class ToolDispatcher(ToolCalls):
         Raises:
             RunFailed: the outcome of one that was begun before is unknown, or the agent is not doing what it did.
         """
-        events: list[ToolExecuting | ToolCompleted] = []
-        steps: list[Step] = []
-        unknown: list[Call] = []
-        for call in calls:
-            came = self._ledger.recall(call)
-            if came == "done":
+        came: list[Came] = [self._ledger.recall(call) for call in calls]
+        for call, how in zip(calls, came, strict=True):
+            if how == "done":
                 self._hooks.replay(self._ledger.inside(call))
-                continue
-            if came == "new":
-                events.append(ToolExecuting(call_id=call.call_id, tool=call.name, arguments=call.arguments))
-            if call.outcome is None:
-                steps.append(started(call))
-                continue
-            events.append(completed(call, call.outcome))
-            steps.append(lost(call) if call.lost else ended(call, call.outcome))
-            if call.lost:
-                unknown.append(call)
-        if unknown:
-            # What would have begun beside it has not: the run ends here.
-            kept = {call.call_id for call in unknown}
-            closed = [event for event in events if isinstance(event, ToolCompleted) and event.call_id in kept]
-            self._emitter.emit(*closed, steps=[step for step in steps if step.call_id in kept])
+        unknown = [call for call, how in zip(calls, came, strict=True) if how == "lost"]
+        if not all(self._asking.may_ask_again(call) for call in unknown):
+            # What would have begun beside it, or been asked, has not: the run ends here.
+            ends = [completed(call, call.outcome) for call in unknown if call.outcome]
+            self._emitter.emit(*ends, steps=[lost(call) for call in unknown])
             raise self._ledger.give_up(unknown[0])
+        events: list[DurableEvent] = []
+        steps: list[Step] = []
+        for call, how in zip(calls, came, strict=True):
+            if how == "done":
+                continue
+            if how == "new":
+                events.append(ToolExecuting(call_id=call.call_id, tool=call.name, arguments=call.arguments))
+            told = self._asking.told(call, how)
+            if call.asked is not None and not told:
+                continue  # it was asked before, and nobody has decided yet
+            events += told
+            if call.outcome is not None:
+                events.append(completed(call, call.outcome))
+            steps.append(started(call) if call.outcome is None else ended(call, call.outcome))
         return self._emitter.emit(*events, steps=steps)
 
     async def _run_all(self, calls: Sequence[Call]) -> None:
@@ -277,15 +301,18 @@ class ToolDispatcher(ToolCalls):
     async def _run(self, call: Call) -> None:
         if call.given_up:
             await asyncio.get_running_loop().create_future()
+        if call.asked is not None:
+            await self._hooks.quiet.wait()  # and does not come back: who is told the decision begins anew
         assert call.tool is not None
         seconds = self._host.timeout_seconds if call.tool.timeout is None else call.tool.timeout
-        came = await self._host.attempts.run(partial(self._work, call, call.tool), seconds)
-        outcome = self._judge(call, came)
-        self._hooks.went_on()
-        # Before it is told: a call whose end could not be told must not be told a second end.
-        call.outcome = outcome
-        # On disk before the agent knows of it: what it does next may rest on this, and must not be undone by a crash.
-        await self._emitter.emit(completed(call, outcome), steps=(ended(call, outcome),))
+        with self._hooks.quiet.busy(repeatable=call.tool.idempotent):
+            came = await self._host.attempts.run(partial(self._work, call, call.tool), seconds)
+            outcome = self._judge(call, came)
+            self._hooks.went_on()
+            # Before it is told: a call whose end could not be told must not be told a second end.
+            call.outcome = outcome
+            # On disk before the agent knows of it: what it does next may rest on this, which no crash must undo.
+            await self._emitter.emit(completed(call, outcome), steps=(ended(call, outcome),))
 
     async def _work(self, call: Call, tool: Tool) -> Done:
         """What an attempt does: all that runs an application's code is in here, validators and serialisers too."""
@@ -323,6 +350,8 @@ class ToolDispatcher(ToolCalls):
         given_up = [call for call in calls if call.outcome is None]
         for call in given_up:
             call.given_up = True
+            # What one that was begun before a crash has done is as unknown as it was.
+            call.at_work = call.at_work or (call.asked is not None and call.asked.again)
             call.outcome = Failed("cancelled", f"{call.name} was cancelled")
         # Where the emitter is what failed, that failure is on its way to the engine already.
         with contextlib.suppress(NetraError):
@@ -331,6 +360,16 @@ class ToolDispatcher(ToolCalls):
                     *[completed(call, call.outcome) for call in given_up if call.outcome],
                     steps=[ended(call, call.outcome) for call in given_up if call.outcome],
                 )
+
+
+async def _read(call: Call) -> Done:
+    call.read()
+    return Done(None, Told(None, ""))
+
+
+def _failed(outcome: Done | Failed) -> Failed:
+    assert isinstance(outcome, Failed)
+    return outcome
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -20,6 +20,7 @@ class ToolHost:
     processes: ToolProcesses = field(default_factory=ToolProcesses)
     attempts: Attempts = field(default_factory=Attempts)
     timeout_seconds: float = 30.0
+    approval_days: float = 30.0
     result_bytes: int = 65_536
     redactor: Redactor = field(default_factory=Redactor)
 

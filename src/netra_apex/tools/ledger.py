@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from netra_apex.core.journal import Journal, Step, StepKind, StepState, digest_of
+from netra_apex.core.journal import Decision, Journal, Step, StepKind, StepState, digest_of
 from netra_apex.core.messages import clean
 from netra_apex.errors import ToolOutcomeUnknown
+from netra_apex.tools.approving import asked_in, waiting
 from netra_apex.tools.calls import Call, Done, Failed
 from netra_apex.tools.results import Told, as_returned
 
 Place = Callable[[StepKind, str, str], str]
 """Where in the run a step of this kind, name and digest stands: its key."""
+Came = Literal["new", "open", "done", "waiting", "lost"]
+UNSEEN = ("cancelled", "timeout", "unknown_outcome")
 
 
 class Ledger:
@@ -19,11 +22,12 @@ class Ledger:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    def recall(self, call: Call) -> Literal["new", "open", "done"]:
+    def recall(self, call: Call) -> Came:
         """How far the call came before its run was taken up; if it was begun, it has its old id now.
 
         One that is `done` has its outcome: what the agent was given then, though nobody may know what its function has
-        done. Of an `open` one nobody saw the end: where it may not be repeated its outcome is `unknown_outcome`.
+        done. One that is `waiting` for a person has what was asked. Of the others nobody saw the end: an `open` one is
+        called again, and a `lost` one has its outcome, `unknown_outcome`, unless somebody is to be asked.
 
         Raises:
             RunFailed: the agent does not do what it did before, or the run is broken.
@@ -40,12 +44,20 @@ class Ledger:
             return "done"
         if known.state == "unknown":
             raise self.give_up(call)
+        if (asked := asked_in(known.result)) is not None:
+            call.asked = asked
+            return "waiting"
         if call.tool is not None and call.tool.idempotent:
             call.attempt += 1
-        else:
-            call.lost = True
-            call.outcome = Failed("unknown_outcome", f"nobody saw how {call.name} ended: the server was stopped")
-        return "open"
+            return "open"
+        call.lost = True
+        call.outcome = Failed("unknown_outcome", f"nobody saw how {call.name} ended: the server was stopped")
+        return "lost"
+
+    def decision(self, call: Call) -> Decision | None:
+        """What was decided on a call that waits, by the time that its run was taken up."""
+        assert call.asked is not None
+        return self._journal.decisions.get(call.asked.approval_id)
 
     def inside(self, call: Call) -> tuple[Step, ...]:
         """What was done inside a call that had finished."""
@@ -59,8 +71,9 @@ class Ledger:
 
 
 def started(call: Call) -> Step:
-    """The step of a call that is about to begin."""
-    return _step(call, "started", None)
+    """The step of a call that is about to begin, or waits for a person before it does."""
+    step = _step(call, "started", None)
+    return step if call.asked is None else waiting(step, call.asked)
 
 
 def ended(call: Call, outcome: Done | Failed) -> Step:
@@ -68,7 +81,7 @@ def ended(call: Call, outcome: Done | Failed) -> Step:
     if isinstance(outcome, Failed):
         kept: dict[str, Any] = {"failed": [outcome.code, clean(outcome.message)]}
         # Who gave it up knows that he did, and is given that again; what its function has done, nobody knows.
-        state = "unknown" if call.at_work and outcome.code in ("cancelled", "timeout") else "finished"
+        state = "unknown" if call.at_work and outcome.code in UNSEEN else "finished"
         return _step(call, state, kept | {"given_up": True} if call.given_up else kept)
     return _step(call, "finished", {"value": outcome.told.whole} if call.by_code else {"text": outcome.told.text})
 

@@ -99,10 +99,23 @@ def cut(text: str, limit: int, redactor: Redactor) -> str:
 def tellable(arguments: Mapping[str, Any]) -> Any:
     """Arguments that code has passed, as JSON for the event; what is no JSON is told by its type."""
     try:
-        plain = to_jsonable_python(_in_order(arguments), inf_nan_mode="null", fallback=_from_struct)
-        _ENCODER.encode(plain)
+        return _shown(arguments)
     except _NOT_JSON:
         return {name: f"<{type(value).__name__}>" for name, value in arguments.items()}
+
+
+def can_be_shown(arguments: Mapping[str, Any]) -> bool:
+    """Whether `tellable` tells all of them, so that a person knows what he says yes to."""
+    try:
+        _shown(arguments)
+    except _NOT_JSON:
+        return False
+    return True
+
+
+def _shown(arguments: Mapping[str, Any]) -> Any:
+    plain = to_jsonable_python(_in_order(arguments), inf_nan_mode="null", fallback=_from_struct)
+    _ENCODER.encode(plain)
     return plain
 
 

@@ -5,15 +5,18 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, overload
+from typing import Any, Generic, Literal, get_args, overload
 
 from typing_extensions import ParamSpec, TypeVar
 
+from netra_apex.core.journal import digest_of
 from netra_apex.core.messages import ToolSpec
 from netra_apex.core.permissions import check_permissions
 from netra_apex.errors import Invalid, ToolDefinitionError
 from netra_apex.tools.reach import check_reach
 from netra_apex.tools.schema import Signature, read_signature
+
+OnUnknown = Literal["fail", "ask"]
 
 # With defaults, so that `Tool` alone means any tool.
 P = ParamSpec("P", default=...)
@@ -42,6 +45,8 @@ class Tool(Generic[P, R]):
     timeout: float | None = None
     idempotent: bool = False
     isolated: bool = False
+    needs_approval: bool = False
+    on_unknown: OnUnknown = "fail"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The function itself, without permission, validation, time-out or events."""
@@ -53,6 +58,11 @@ class Tool(Generic[P, R]):
         return self.signature.parameters
 
     @property
+    def version(self) -> str:
+        """What tells this tool from another of its name: a person who approved a call has approved this one."""
+        return digest_of(self.name, self.description, self.parameters)
+
+    @property
     def spec(self) -> ToolSpec:
         """The tool as a model is offered it."""
         return ToolSpec(name=self.name, description=self.description, parameters=self.parameters)
@@ -62,16 +72,24 @@ class Tool(Generic[P, R]):
 def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @overload
 def tool(
-    *, requires: str | None = None, timeout: float | None = None, idempotent: bool = False, isolated: bool = False
+    *,
+    requires: str | None = None,
+    timeout: float | None = None,
+    needs_approval: bool = False,
+    idempotent: bool = False,
+    isolated: bool = False,
+    on_unknown: OnUnknown = "fail",
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
-def tool(
+def tool(  # noqa: PLR0913 - what may be said of a tool, by name; the contract's own list
     function: Callable[P, R] | None = None,
     /,
     *,
     requires: str | None = None,
     timeout: float | None = None,
+    needs_approval: bool = False,
     idempotent: bool = False,
     isolated: bool = False,
+    on_unknown: OnUnknown = "fail",
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Makes a tool of a function: its docstring is the description, its typed parameters are the JSON Schema.
 
@@ -80,6 +98,10 @@ def tool(
     `timeout` is in seconds. `idempotent` says that calling it again with the same `scope.context.idempotency_key` does
     what calling it once does: after a crash such a call is repeated, any other ends its run as `tool_outcome_unknown`.
     A default must be a value that cannot change, as all users' calls share it.
+
+    `needs_approval` has each call wait until its user has approved it, for NETRA_APPROVAL_DAYS at most; waiting takes
+    no slot and no memory, and outlives restarts. `on_unknown` says what becomes of a call that is not idempotent and of
+    which a crash left nobody knowing how it ended: `fail` ends its run, `ask` asks the user whether to call it again.
 
     `isolated` has each call run in a process of its own, which is killed when the call is out of time or cancelled:
     for code that blocks for long, computes, takes much memory, or may crash. A call costs about 4.5 ms more
@@ -91,6 +113,8 @@ def tool(
 
     def define(function: Callable[P, R]) -> Tool[P, R]:
         _check(function, requires, timeout)
+        if on_unknown not in get_args(OnUnknown):
+            raise ToolDefinitionError(function.__name__, f"on_unknown is fail or ask, not {on_unknown!r}")
         signature = read_signature(function)
         if isolated:
             check_reach(function)
@@ -107,6 +131,8 @@ def tool(
             timeout=timeout,
             idempotent=idempotent,
             isolated=isolated,
+            needs_approval=needs_approval,
+            on_unknown=on_unknown,
         )
 
     return define if function is None else define(function)

@@ -15,6 +15,8 @@ from netra_apex.core.events import (
     AgentFailed,
     AgentStarted,
     AgentThinking,
+    ApprovalDecided,
+    ApprovalRequested,
     CallError,
     MessageCompleted,
     MessageDelta,
@@ -182,3 +184,35 @@ def test_a_model_cannot_steer_the_terminal() -> None:
     said = terminal(delta(0, "\x1b[2J"), whole("\x1b[2J"), AgentThinking(seq=1, text="\x1b]0;x\x07", step=1))
     assert "\x1b" not in said
     assert "\x07" not in said
+
+
+def test_a_call_that_waits_is_shown_with_its_arguments_and_what_was_decided_with_by_whom() -> None:
+    until = "2030-01-02T03:04:05.678Z"
+    asked = ApprovalRequested(approval_id="a", call_id="c", tool="pay", arguments={"to": "\x1b[2Jme"}, expires_at=until)
+    said, about = plain(
+        asked,
+        ApprovalDecided(approval_id="a", decision="expired", by="system"),
+        ApprovalRequested(approval_id="b", call_id="d", tool="pay", arguments={}, expires_at=until, depth=1),
+        ApprovalDecided(approval_id="b", decision="reject", by="ada", depth=1),
+    )
+    assert said == ""
+    assert "\x1b" not in about
+    first, expired, second, rejected = about.splitlines()
+    assert first.startswith('? pay(to="')
+    assert first.endswith('me") needs your approval, until 2030-01-02 03:04 UTC')
+    assert (expired, second) == ("expired by system", "  ? pay() needs your approval, until 2030-01-02 03:04 UTC")
+    assert rejected == "  rejected by ada"
+
+
+def test_what_waits_is_known_until_it_is_decided_or_its_call_has_ended() -> None:
+    transcript = Transcript(PlainPen(io.StringIO(), io.StringIO()))
+    for number in (1, 2, 3):
+        transcript.show(
+            ApprovalRequested(
+                approval_id=f"a{number}", call_id=f"c{number}", tool="pay", arguments={}, expires_at="2030-01-02T03:04Z"
+            )
+        )
+    assert list(transcript.asked) == ["a1", "a2", "a3"]
+    transcript.show(ApprovalDecided(approval_id="a2", decision="approve", by="ada"))
+    transcript.show(ToolCompleted(call_id="c1", tool="pay", ok=False, error=CallError("cancelled", ""), duration_ms=1))
+    assert list(transcript.asked) == ["a3"]

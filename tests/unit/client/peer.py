@@ -29,6 +29,7 @@ class Stage:
         self.followers: set[web.WebSocketResponse] = set()
         self.followed = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.decisions: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.status = "running"
         self.snapshot: dict[str, Any] | None = None
 
@@ -80,6 +81,22 @@ class Stage:
             else:
                 await follower.close(code=code)
 
+    async def ask(self, ident: str, tool: str = "pay", **arguments: Any) -> dict[str, Any]:
+        """A call that waits: asks about it, does nothing else, and gives what was decided, which it tells."""
+        call_id = f"call_{ident}"
+        await self.tell("tool_executing", call_id=call_id, tool=tool, arguments=arguments)
+        asked = {"approval_id": ident, "call_id": call_id, "tool": tool, "arguments": arguments, "expires_at": AT}
+        await self.tell("approval_requested", **asked)
+        self.peer.approvals[ident] = (self, asked)
+        self.status = "waiting"
+        decision = await self.decisions.get()
+        self.status = "running"
+        await self.tell("approval_decided", approval_id=ident, decision=decision["decision"], by="ada")
+        error = {"code": "rejected", "message": f"ada rejected {tool}: {decision.get('note')}"}
+        end = {"ok": True, "result": "paid"} if decision["decision"] == "approve" else {"ok": False, "error": error}
+        await self.tell("tool_completed", call_id=call_id, tool=tool, duration_ms=1, **end)
+        return decision
+
     async def back(self) -> None:
         """Waits until somebody follows."""
         await asyncio.wait_for(self.followed.wait(), 10)
@@ -119,6 +136,7 @@ class Peer:
         self.frames: list[dict[str, Any]] = []
         self.runs: dict[str, Stage] = {}
         self.keys: dict[str, Stage] = {}
+        self.approvals: dict[str, tuple[Stage, dict[str, Any]]] = {}
         self.tokens: set[str] = set()
         self.transports: dict[web.WebSocketResponse, Any] = {}
         self.url = ""
@@ -138,6 +156,7 @@ class Peer:
         app.router.add_get("/api/runs/{run_id}", self.run)
         app.router.add_get("/api/runs/{run_id}/events", self.events)
         app.router.add_post("/api/runs/{run_id}/cancel", self.cancel)
+        app.router.add_get("/api/approvals", self.listed)
         app.router.add_get("/ws", self.ws)
         return app
 
@@ -183,10 +202,12 @@ class Peer:
         return web.json_response({"items": [item], "next_cursor": None})
 
     async def thread(self, request: web.Request) -> web.Response:
-        if request.match_info["thread_id"] != "thr_1":
+        thread_id = request.match_info["thread_id"]
+        runs = [self.shape(stage) for stage in self.runs.values() if stage.thread_id == thread_id]
+        if thread_id != "thr_1" and not runs:
             return problem(404, "not_found", "there is no such thread")
-        runs = [self.shape(stage) for stage in self.runs.values() if stage.status == "running"]
-        item = {"thread_id": "thr_1", "title": "Time", "created_at": AT, "updated_at": AT, "runs": runs}
+        runs = [run for run in runs if run["status"] != "ended"]
+        item = {"thread_id": thread_id, "title": "Time", "created_at": AT, "updated_at": AT, "runs": runs}
         return web.json_response(item)
 
     def shape(self, stage: Stage) -> dict[str, Any]:
@@ -194,10 +215,28 @@ class Peer:
         return {**ids, "status": stage.status, "last_seq": len(stage.log)}
 
     async def messages(self, request: web.Request) -> web.Response:
-        if request.match_info["thread_id"] != "thr_1":
+        known = {"thr_1", *(stage.thread_id for stage in self.runs.values())}
+        if request.match_info["thread_id"] not in known:
             return problem(404, "not_found", "there is no such thread")
         item = {"message_id": "m0", "run_id": "r0", "role": "user", "content": "hello before", "created_at": AT}
         return web.json_response({"items": [item], "next_cursor": None})
+
+    async def listed(self, request: web.Request) -> web.Response:
+        """One on each page."""
+        items = [
+            {**asked, "run_id": stage.run_id, "thread_id": stage.thread_id, "requested_at": AT, "decision": None}
+            for stage, asked in self.approvals.values()
+        ]
+        number = int(request.query.get("cursor", "0"))
+        more = str(number + 1) if number + 1 < len(items) else None
+        return web.json_response({"items": items[number : number + 1], "next_cursor": more})
+
+    def decide(self, frame: dict[str, Any]) -> dict[str, Any]:
+        stage, _ = self.approvals.pop(frame["approval_id"], (None, None))
+        if stage is None:
+            return {"type": "error", "id": frame["id"], "code": "already_decided", "message": "it was decided before"}
+        stage.decisions.put_nowait(frame)
+        return {"type": "ok", "id": frame["id"]}
 
     async def run(self, request: web.Request) -> web.Response:
         stage = self.runs.get(request.match_info["run_id"])
@@ -252,7 +291,7 @@ class Peer:
     async def took(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
         self.frames.append(frame)
         self._news.set()
-        if self.refuse is not None and frame["type"] in ("user_message", "cancel", "subscribe"):
+        if self.refuse is not None and frame["type"] in ("user_message", "cancel", "subscribe", "decide"):
             await socket.send_json({"type": "error", "id": frame["id"], **self.refuse})
             return
         match frame["type"]:
@@ -267,6 +306,8 @@ class Peer:
             case "cancel":
                 self.runs[frame["run_id"]].cancelled.set()
                 await socket.send_json({"type": "ok", "id": frame["id"]})
+            case "decide":
+                await socket.send_json(self.decide(frame))
             case "authenticate":
                 await socket.send_json({"type": "ok", "id": frame["id"]})
             case _:

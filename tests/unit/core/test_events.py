@@ -1,6 +1,7 @@
 """Events: their shape on the wire is the contract (docs/reference/socket.md), and they come back as they went."""
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, get_args
 
 import msgspec
@@ -15,6 +16,8 @@ from netra_apex.core.events import (
     AgentFailed,
     AgentStarted,
     AgentThinking,
+    ApprovalDecided,
+    ApprovalRequested,
     CallError,
     DurableEvent,
     MessageCompleted,
@@ -25,9 +28,11 @@ from netra_apex.core.events import (
     ThinkingDelta,
     ToolCompleted,
     ToolExecuting,
+    as_told,
     decode,
     encode,
     is_terminal,
+    told_now,
 )
 from netra_apex.core.messages import Usage
 
@@ -54,6 +59,15 @@ SHAPES: list[tuple[DurableEvent, dict[str, Any]]] = [
         ToolCompleted(call_id="c", tool="book", ok=False, error=CallError("denied", "no"), duration_ms=0, **STAMP),
         {"type": "tool_completed", "call_id": "c", "tool": "book", "ok": False,
          "error": {"code": "denied", "message": "no"}, "duration_ms": 0},
+    ),
+    (
+        ApprovalRequested(approval_id="a", call_id="c", tool="pay", arguments={"sum": 1}, expires_at=AT, **STAMP),
+        {"type": "approval_requested", "approval_id": "a", "call_id": "c", "tool": "pay", "arguments": {"sum": 1},
+         "expires_at": AT},
+    ),
+    (
+        ApprovalDecided(approval_id="a", decision="reject", by="ada", **STAMP),
+        {"type": "approval_decided", "approval_id": "a", "decision": "reject", "by": "ada"},
     ),
     (
         MessageCompleted(message_id="msg_a", content="häh\n", **STAMP),
@@ -107,6 +121,7 @@ def test_whatever_an_event_says_comes_back(value: Any, text: str) -> None:
     for event in (
         AgentStarted(task=value, **STAMP),
         ToolExecuting(call_id=text, tool=text, arguments=value, **STAMP),
+        ApprovalRequested(approval_id=text, call_id=text, tool=text, arguments=value, expires_at=AT, **STAMP),
         ToolCompleted(call_id=text, tool=text, ok=True, result=value, duration_ms=1, **STAMP),
         AgentCompleted(output=value, usage=Usage(cost_usd=0.5), duration_ms=1, **STAMP),
         MessageCompleted(message_id="m", content=text, **STAMP),
@@ -121,6 +136,13 @@ def test_a_field_that_a_newer_server_added_is_left_out() -> None:
     assert decode(newer) == known
     with pytest.raises(msgspec.ValidationError):
         decode('{"type":"agent_promoted","seq":1}')
+
+
+def test_a_time_is_told_in_utc_with_milliseconds_wherever_it_was_taken() -> None:
+    far = timezone(timedelta(hours=5, minutes=30))
+    assert as_told(datetime(2025, 1, 2, 8, 34, 5, 678_999, tzinfo=far)) == AT
+    before, now, after = as_told(datetime.now(UTC)), told_now(), as_told(datetime.now(UTC))
+    assert before <= now <= after
 
 
 def test_events_cannot_be_changed() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netra_apex.core.events import AgentStarted, AgentThinking, RunQueued
 from netra_apex.core.ids import derived_id
-from netra_apex.core.journal import Journal, Step, StepKind, digest_of
+from netra_apex.core.journal import Decision, Journal, Step, StepKind, digest_of
 from netra_apex.core.messages import UserMessage
 from netra_apex.core.runs import RunStream
 from netra_apex.errors import AgentTimedOut, IllegalTransition, Nondeterministic, RunFailed, ToolOutcomeUnknown
@@ -321,3 +321,23 @@ def test_a_stream_keeps_the_epoch_that_it_was_taken_up_with() -> None:
     with pytest.raises(IllegalTransition):
         stream.admit_all([AgentThinking(text="hm", step=2), AgentStarted(task="again")])
     assert (stream.epoch, stream.last_seq) == (3, 3)
+
+
+def test_a_journal_owes_the_calls_that_were_decided_on_until_the_agent_has_come_to_them() -> None:
+    def asked(key: str, approval: str) -> Step:
+        return msgspec.structs.replace(step(key), state="started", result={"approval": approval})
+
+    begun = msgspec.structs.replace(step("3"), state="started", result=None)
+    steps = [asked("1", "apr_1"), asked("2", "apr_2"), begun, step("4"), step("5", kind="model")]
+    assert not Journal(steps).owes
+    assert not Journal(steps, {"apr_9": Decision("approve", "ada")}).owes
+    journal = Journal(steps, {"apr_2": Decision("reject", "ada", "no")})
+    assert journal.owes
+    take(journal, steps[0])
+    assert journal.owes
+    take(journal, steps[1])
+    assert not journal.owes
+
+
+def test_a_run_was_left_at_rest_where_that_is_said() -> None:
+    assert (Journal().at_rest, Journal(at_rest=True).at_rest) == (False, True)

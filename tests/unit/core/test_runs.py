@@ -13,6 +13,8 @@ from netra_apex.core.events import (
     AgentFailed,
     AgentStarted,
     AgentThinking,
+    ApprovalDecided,
+    ApprovalRequested,
     CallError,
     DurableEvent,
     MessageCompleted,
@@ -43,11 +45,22 @@ def done(ident: str = "c", **header: Any) -> ToolCompleted:
     return ToolCompleted(call_id=ident, tool="t", ok=True, result=1, duration_ms=1, **header)
 
 
-ALL = (QUEUED, STARTED, THOUGHT, call(), done(), MESSAGE, COMPLETED, FAILED, CANCELLED)
+def ask(ident: str = "a", of: str = "c", **header: Any) -> ApprovalRequested:
+    return ApprovalRequested(
+        approval_id=ident, call_id=of, tool="t", arguments={}, expires_at="2030-01-01T00:00:00.000Z", **header
+    )
+
+
+def decided(ident: str = "a") -> ApprovalDecided:
+    return ApprovalDecided(approval_id=ident, decision="approve", by="ada")
+
+
+ALL = (QUEUED, STARTED, THOUGHT, call(), ask(), decided(), done(), MESSAGE, COMPLETED, FAILED, CANCELLED)
 Q, R, W = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING
 FOLLOWS: dict[tuple[RunStatus, type[DurableEvent]], RunStatus] = {
     (Q, RunQueued): Q, (Q, AgentStarted): R,
     (R, AgentThinking): R, (R, ToolExecuting): R, (R, ToolCompleted): R, (R, MessageCompleted): R,
+    (R, ApprovalRequested): R, (R, ApprovalDecided): R,
     (R, AgentCompleted): RunStatus.COMPLETED,
     **{(status, AgentFailed): RunStatus.FAILED for status in (Q, R, W)},
     **{(status, AgentCancelled): RunStatus.CANCELLED for status in (Q, R, W)},
@@ -91,6 +104,40 @@ def test_ended_is_said_of_the_three_endings_alone() -> None:
     assert {status for status in RunStatus if status.ended} == {
         RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "refused"),
+    [
+        ([], ask()),
+        ([call()], ask(of="other")),
+        ([call(), ask()], ask("b")),
+        ([call()], decided()),
+        ([call(), ask(), decided()], decided()),
+        ([call(), ask(), done()], decided()),
+        ([call(), done()], ask()),
+    ],
+)
+def test_a_call_is_asked_about_while_it_is_open_and_decided_once(
+    told: list[DurableEvent], refused: DurableEvent
+) -> None:
+    made = stream(STARTED, THOUGHT, *told)
+    before = (made.last_seq, dict(made.asked))
+    with pytest.raises(IllegalTransition, match=r"is not open, or waits already|is not asked for"):
+        made.admit(refused)
+    assert (made.last_seq, made.asked) == before
+
+
+def test_a_stream_knows_what_waits_until_it_is_decided_or_its_call_has_ended() -> None:
+    made = stream(STARTED, THOUGHT, call("c"), call("d"), ask("a", "c"), ask("b", "d"))
+    assert made.asked == {"a": "c", "b": "d"}
+    with pytest.raises(IllegalTransition):
+        made.admit_all([decided("a"), decided("a")])
+    assert made.asked == {"a": "c", "b": "d"}
+    made.admit_all([decided("a"), ask("a2", "c")])
+    assert made.asked == {"b": "d", "a2": "c"}
+    made.admit(done("d"))
+    assert made.asked == {"a2": "c"}
 
 
 def stream(*events: DurableEvent) -> RunStream:

@@ -14,8 +14,8 @@ from netra_apex import AgentRegistry, BaseAgent, ChatAgent, RunScope, Runtime, S
 from netra_apex.core.conversations import Post
 from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, DurableEvent, decode, is_terminal
 from netra_apex.core.messages import ModelRequest, Reply
-from netra_apex.core.ports import Deltas, Model
 from netra_apex.core.runs import Result
+from netra_apex.core.voices import Deltas, Model
 from netra_apex.durable.watch import watch
 from netra_apex.errors import Invalid, ModelFailed, ScopeClosed
 

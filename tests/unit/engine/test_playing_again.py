@@ -15,7 +15,7 @@ from netra_apex import AgentRegistry, BaseAgent, RunScope, Runtime, Settings, to
 from netra_apex.core.conversations import Post
 from netra_apex.core.events import AgentCompleted, DurableEvent, ToolCompleted, ToolExecuting, decode
 from netra_apex.core.messages import AssistantMessage, ModelRequest, Reply, ToolCall, UserMessage
-from netra_apex.core.ports import Deltas
+from netra_apex.core.voices import Deltas
 
 PAIR = ("a1", "a2", "b1", "b2")
 

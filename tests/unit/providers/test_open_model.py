@@ -17,7 +17,7 @@ from netra_apex.core.messages import (
     ToolSpec,
     UserMessage,
 )
-from netra_apex.core.ports import Model
+from netra_apex.core.voices import Model
 from netra_apex.errors import ConfigurationError, ModelFailed, ModelUnavailable
 from netra_apex.providers import open_model
 from netra_apex.providers.demo import DemoModel

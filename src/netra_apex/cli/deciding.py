@@ -1,0 +1,62 @@
+"""Runs that wait for a decision, as `netra chat` shows them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from netra_apex.cli.transcript import Transcript
+from netra_apex.client import ApprovalInfo, Client, Frame, LiveRun, ServerUnreachable
+from netra_apex.core.runs import RunStatus
+
+LOOK_SECONDS = 0.2
+
+
+async def waiting_calls(client: Client) -> AsyncGenerator[ApprovalInfo]:
+    """Everything that waits for this user's decision, the oldest first."""
+    cursor: str | None = None
+    while True:
+        page = await client.approvals(cursor=cursor)
+        for each in page.items:
+            yield each
+        if (cursor := page.next_cursor) is None:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A run and how far it was shown."""
+
+    run: LiveRun
+    transcript: Transcript
+
+    def is_in(self, thread_id: str | None) -> bool:
+        """Whether it waits in this conversation."""
+        return any(each.thread_id == thread_id for each in self.transcript.asked.values())
+
+    async def show(self, client: Client) -> bool:
+        """Shows the run on; True where it now does nothing but wait for a decision, False where it has ended."""
+        coming: asyncio.Task[Frame | None] | None = None
+        try:
+            while True:
+                coming = coming or asyncio.create_task(self._next())
+                # No event tells that a run waits: what else it does may be long, as a call beside the one that waits.
+                await asyncio.wait({coming}, timeout=LOOK_SECONDS if self.transcript.asked else None)
+                if coming.done():
+                    if (frame := coming.result()) is None:
+                        return False
+                    self.transcript.show(frame)
+                    coming = None
+                elif self.transcript.asked and await self._waits(client):
+                    return True
+        finally:
+            if coming is not None:
+                coming.cancel()
+
+    async def _next(self) -> Frame | None:
+        return await anext(self.run, None)
+
+    async def _waits(self, client: Client) -> bool:
+        with contextlib.suppress(ServerUnreachable):  # the connection comes back by itself, or says so
+            return (await client.run(self.run.run_id)).status is RunStatus.WAITING
+        return False

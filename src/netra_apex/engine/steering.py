@@ -1,0 +1,68 @@
+"""`Steering`: what a user says to a run while it is under way, and where in its conversation that stands."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from netra_apex.core.journal import Step
+from netra_apex.core.messages import ModelMessage, UserMessage
+
+Read = Callable[[int], Awaitable[Sequence[tuple[int, str]]]]
+
+
+class Steering:
+    """The messages that a run was given; they are put before the model with its next request, and stay there.
+
+    An agent's code knows nothing of them: it goes on with its own list of messages, in which each has the place where
+    that list ended when it came. Which request took which is kept in that request's step, so that a run that is taken
+    up tells its model the same.
+    """
+
+    def __init__(self, read: Read, *, waits: bool) -> None:
+        self._read = read
+        self._waits = waits
+        self._heard = 0
+        self._said: list[tuple[int, str]] = []  # (where in the agent's list, what)
+        self._unnoted: list[tuple[int, int, str]] = []  # (ordinal, where, what), which no step has kept yet
+
+    def wake(self) -> None:
+        """There is something to hear."""
+        self._waits = True
+
+    async def hear(self, place: int) -> list[str]:
+        """What has been said since, which stands at this place of the agent's messages."""
+        if not self._waits:
+            return []
+        self._waits = False
+        new = await self._read(self._heard)
+        for ordinal, content in new:
+            self._heard = ordinal
+            self._said.append((place, content))
+            self._unnoted.append((ordinal, place, content))
+        return [content for _, content in new]
+
+    def into(self, messages: Sequence[ModelMessage]) -> tuple[ModelMessage, ...]:
+        """The agent's messages with what was said between them."""
+        told = list(messages)
+        # From the end, so that the places before stay what they are. In a shorter list, another conversation of the
+        # agent's, they have no place.
+        for place, content in reversed(self._said):
+            if place <= len(messages):
+                told.insert(place, UserMessage(content))
+        return tuple(told)
+
+    def noted(self, step: Step) -> Step:
+        """The step of a request, with what was heard for it."""
+        if not self._unnoted:
+            return step
+        steered, self._unnoted = self._unnoted, []
+        return replace(step, result=step.result | {"steered": steered}, heard=self._heard)
+
+    def remember(self, result: Any) -> list[str]:
+        """What a step from before has heard."""
+        steered: list[tuple[int, int, str]] = result.get("steered", [])
+        for ordinal, place, content in steered:
+            self._heard = max(self._heard, ordinal)
+            self._said.append((place, content))
+        return [content for *_, content in steered]

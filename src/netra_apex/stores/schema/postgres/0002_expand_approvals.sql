@@ -1,0 +1,33 @@
+-- Calls that wait for a person's word.
+
+alter table runs add column wakes_at bigint;  -- when the first of the approvals that it waits for expires
+create index runs_to_wake on runs (wakes_at) where status = 'waiting' and ended_at is null;
+-- Instead of runs_waiting: a run that waits for a person, for months maybe, is nobody's turn.
+drop index runs_waiting;
+create index runs_in_turn on runs (user_id, run_id)
+    where executor is null and ended_at is null and status <> 'waiting';
+
+create table approvals (
+    user_id      text collate "C" not null,
+    approval_id  text collate "C" not null unique,
+    run_id       text collate "C" not null,
+    thread_id    text collate "C" not null,
+    call_id      text collate "C" not null,
+    tool         text not null,
+    arguments    text not null,               -- JSON, redacted, as the event tells them
+    requested_at bigint not null,
+    expires_at   bigint not null,
+    decision     text check (decision in ('approve', 'reject', 'expired')),
+    decided_by   text,
+    decided_at   bigint,
+    note         text,
+    told         integer not null default 0,  -- its run has told the decision, or goes on without it
+    primary key (user_id, approval_id),
+    foreign key (user_id, run_id) references runs (user_id, run_id) on delete cascade
+);
+create index approvals_pending on approvals (user_id, requested_at, approval_id) where decision is null;
+create index approvals_of_run on approvals (user_id, run_id);
+
+alter table approvals enable row level security;
+alter table approvals force  row level security;
+create policy owner on approvals using (user_id = nullif(current_setting('app.user_id', true), ''));
