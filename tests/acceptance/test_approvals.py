@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.support.bounded import passed
 from tests.support.server import PASSWORD, Server
 from tests.support.socket_client import play
 from tests.support.streams import answer_of, check_run
@@ -92,7 +93,7 @@ async def waits(client, login, run_id):
     """Returns once the run does nothing but wait."""
     async with asyncio.timeout(15):
         while (await client.get(f"/api/runs/{run_id}", login)).json["status"] != "waiting":
-            pass
+            await passed(0.02)
 
 
 async def pending(client, login):

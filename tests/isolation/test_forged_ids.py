@@ -10,6 +10,7 @@ from typing import get_args
 
 import msgspec
 import pytest
+from tests.support.bounded import passed
 from tests.support.server import Server
 from tests.support.socket_client import play
 from tests.support.streams import check_run
@@ -118,7 +119,7 @@ async def waits(client, login, run_id):
     """Returns once the run does nothing but wait: from then on nothing of it changes."""
     async with asyncio.timeout(10):
         while (await client.get(f"/api/runs/{run_id}", login)).json["status"] != "waiting":
-            pass
+            await passed(0.02)
 
 
 async def _victim(client, server):

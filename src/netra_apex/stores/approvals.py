@@ -30,9 +30,9 @@ class ApprovalStore:
         after, after_id = FIRST if cursor is None else read_cursor(cursor)
         values = {"user_id": user_id, "now": now_ms(), "after": after, "after_id": after_id, "limit": limit + 1}
         rows = await self._database.read(lambda tx: tx.all(SQL["pending"], values), user=user_id)
-        items = tuple(_approval(row) for row in rows[:limit])
+        items = tuple(_approval(row[:-1]) for row in rows[:limit])
         more = len(rows) > limit
-        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][6], rows[limit - 1][0]) if more else None)
+        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][-1], rows[limit - 1][0]) if more else None)
 
     async def decide(self, user_id: str, approval_id: str, verdict: Verdict, note: str | None) -> Approval:
         """Decides, once; a run that waits for nothing else has its turn again.

@@ -153,12 +153,15 @@ class Told:
         """What an event of a call that waits for a person changes besides the log, whoever's call it is."""
         match event:
             case ApprovalRequested():
+                now = now_ms()
                 asked = {
                     "approval_id": event.approval_id,
                     "call_id": event.call_id,
                     "tool": _storable(event.tool),
                     "arguments": msgspec.json.encode(event.arguments).decode(),
-                    "now": now_ms(),
+                    "now": now,
+                    # Several may be asked for in one millisecond, and a person decides on the first that he was shown.
+                    "position": now * 1_000 + event.seq % 1_000,
                     "expires_at": to_ms(datetime.fromisoformat(event.expires_at)),
                 }
                 await tx.run(APPROVALS["ask"], self._run | asked)

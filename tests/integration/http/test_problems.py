@@ -20,7 +20,7 @@ def is_problem(answer, status, code):
 
 def test_addresses_and_methods_that_there_are_not_are_problems(tmp_path):
     async def scenario(client):
-        for path in ("/nothing", "/api/nothing", "/api/threads/", "/api/admin/users", "/v1/models", "/api/approvals"):
+        for path in ("/nothing", "/api/nothing", "/api/threads/", "/api/admin/users", "/v1/models", "/api/approvals/"):
             is_problem(await client.get(path), 404, "not_found")
         answer = await client.call("PUT", "/api/threads")
         is_problem(answer, 405, "invalid")
@@ -57,7 +57,7 @@ def test_a_wrong_field_is_named_and_its_value_is_not_repeated(tmp_path):
             ({"content": "a\x00b"}, "content"),
             ({"content": "x" * 100_001}, "content"),
             ({"content": "x", "files": []}, "files"),
-            ({"content": "x", "if_busy": "steer"}, "if_busy"),
+            ({"content": "x", "if_busy": "wait"}, "if_busy"),
             ({"content": "x", "idempotency_key": "k" * 201}, "idempotency_key"),
         ]:
             problem = is_problem(await client.post(f"/api/threads/{thread_id}/runs", body), 422, "invalid")

@@ -43,6 +43,7 @@ from netra_apex.stores import open_stores
 from netra_apex.testing import ScriptedModel
 
 WAITING = RunStatus.WAITING
+LOOK_SECONDS = 0.01  # between two looks at the database, which has other things to do
 
 
 class World:
@@ -246,6 +247,7 @@ async def when(process: Runtime, run_id: str, *statuses: RunStatus, user: str = 
         if found.status in statuses:
             return
         assert not found.status.ended, found.status
+        await passed(LOOK_SECONDS)
 
 
 async def waiting(process: Runtime, run_id: str, count: int = 1, user: str = "ada") -> tuple[Approval, ...]:
@@ -259,7 +261,7 @@ async def waiting(process: Runtime, run_id: str, count: int = 1, user: str = "ad
 async def listed(process: Runtime) -> tuple[Approval, ...]:
     """What is asked, as soon as anything is."""
     while not (items := (await process.stores.approvals.pending("ada")).items):
-        pass
+        await passed(LOOK_SECONDS)
     return items
 
 

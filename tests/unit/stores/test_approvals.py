@@ -145,6 +145,26 @@ def test_what_waits_is_listed_the_oldest_first_in_pages_until_it_is_decided(tmp_
     with_stores(tmp_path, main)
 
 
+def test_calls_that_were_asked_about_in_one_moment_are_listed_as_the_run_told_them(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        made = await asked(stores, park=False)
+        until = as_told(datetime.now(UTC) + HOUR)
+        events: list[DurableEvent] = []
+        for _ in range(8):
+            approval_id, call_id = new_id("apr"), new_id("call")
+            made.approvals.append(approval_id)
+            events += [
+                ToolExecuting(call_id=call_id, tool="pay", arguments={}),
+                ApprovalRequested(approval_id=approval_id, call_id=call_id, tool="pay", arguments={}, expires_at=until),
+            ]
+        await made.tell(*events)
+        first = await stores.approvals.pending("ada", limit=3)
+        rest = await stores.approvals.pending("ada", cursor=first.next_cursor)
+        assert [each.approval_id for each in (*first.items, *rest.items)] == made.approvals
+
+    with_stores(tmp_path, main)
+
+
 def test_a_run_that_waits_is_nobodys_turn_until_a_decision_which_it_is_then_told(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
         made = await asked(stores)

@@ -16,6 +16,7 @@ create table approvals (
     tool         text not null,
     arguments    text not null,               -- JSON, redacted, as the event tells them
     requested_at bigint not null,
+    position     bigint not null,             -- orders them: by time, and those of a run as it asked
     expires_at   bigint not null,
     decision     text check (decision in ('approve', 'reject', 'expired')),
     decided_by   text,
@@ -25,7 +26,7 @@ create table approvals (
     primary key (user_id, approval_id),
     foreign key (user_id, run_id) references runs (user_id, run_id) on delete cascade
 );
-create index approvals_pending on approvals (user_id, requested_at, approval_id) where decision is null;
+create index approvals_pending on approvals (user_id, position, approval_id) where decision is null;
 create index approvals_of_run on approvals (user_id, run_id);
 
 alter table approvals enable row level security;

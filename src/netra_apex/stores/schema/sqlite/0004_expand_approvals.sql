@@ -11,6 +11,7 @@ create table approvals (
     tool         text not null,
     arguments    text not null,               -- JSON, redacted, as the event tells them
     requested_at integer not null,
+    position     integer not null,            -- orders them: by time, and those of a run as it asked
     expires_at   integer not null,
     decision     text check (decision in ('approve', 'reject', 'expired')),
     decided_by   text,
@@ -20,7 +21,7 @@ create table approvals (
     primary key (user_id, approval_id),
     foreign key (user_id, run_id) references runs (user_id, run_id) on delete cascade
 ) without rowid;
-create index approvals_pending on approvals (user_id, requested_at, approval_id) where decision is null;
+create index approvals_pending on approvals (user_id, position, approval_id) where decision is null;
 create index approvals_of_run on approvals (user_id, run_id);
 create index runs_to_wake on runs (wakes_at) where status = 'waiting' and ended_at is null;
 -- Instead of runs_waiting: a run that waits for a person, for months maybe, is nobody's turn.
