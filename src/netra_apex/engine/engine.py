@@ -195,6 +195,11 @@ class UserExecutionEngine:
             log.exception("agent failed", run_id=self.context.run_id, user_id=self.context.user_id)
             return AgentBroke(sentence(error))
 
+    @property
+    def _left(self) -> bool:
+        """Whether another process is to go on with the run."""
+        return self._stop.done() and self._stop.result() is None
+
     def _halt(self, ending: Ending | None) -> None:
         if not self._stop.done():
             self._stop.set_result(ending)
@@ -243,6 +248,10 @@ class UserExecutionEngine:
         running = asyncio.create_task(_guarded(instance, task, EngineScope(self.context, lent)))
         try:
             await asyncio.wait({running, self._stop}, timeout=self._seconds(), return_when=asyncio.FIRST_COMPLETED)
+            if self._left:
+                # It may have broken on what was closed in the same moment: that is no ending of its run.
+                await self._let_go(running, lent)
+                return None
             if not running.done():
                 await self._let_go(running, lent)
                 if self._stop.done():
@@ -288,7 +297,7 @@ class UserExecutionEngine:
         await asyncio.wait({running}, timeout=GRACE_SECONDS)
         if not running.done():
             log.warning("agent ignores its cancellation", run_id=self.context.run_id)
-            running.add_done_callback(_forget)
+        running.add_done_callback(_forget)
 
     async def _end(self, lent: Lent, ending: Ending) -> Result:
         """Closes what is open, and tells the ending: all in one transaction."""

@@ -72,6 +72,17 @@ class Broken(BaseAgent):
                 return object()
 
 
+class Parted(BaseAgent):
+    """Its process is told to stop just as it has something to tell."""
+
+    name = "parted"
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        inside["engine"].suspend()
+        await scope.think("one more thing")
+        return task
+
+
 class Stubborn(BaseAgent):
     """Asks the model again when it is cancelled."""
 
@@ -87,7 +98,7 @@ class Stubborn(BaseAgent):
 
 kept: list[RunScope] = []
 left: dict[str, asyncio.Task[Any]] = {}
-inside: dict[str, asyncio.Event] = {}
+inside: dict[str, Any] = {}
 
 
 @tool
@@ -151,7 +162,7 @@ class Stepping(BaseAgent):
 
 @asynccontextmanager
 async def running(home: Path, model: Model | None = None, **settings: Any) -> AsyncIterator[Runtime]:
-    registry = AgentRegistry([Patient, Broken, Stubborn, Leaving, Retrying, Stepping])
+    registry = AgentRegistry([Patient, Broken, Stubborn, Leaving, Parted, Retrying, Stepping])
     async with Runtime(registry, Settings(home=home, **settings), model=model or HeldModel()) as runtime:
         yield runtime
 
@@ -246,6 +257,22 @@ def test_text_that_an_agent_gave_up_is_taken_back_before_the_run_completes(tmp_p
             assert (await asked).output == "by myself"
             assert kinds[-3:] == ["message_delta", "message_reset", "agent_completed"]
         inside.clear()
+
+    run(main())
+
+
+def test_an_agent_that_breaks_on_what_the_stop_has_closed_leaves_its_run_to_the_next_process(tmp_path: Path) -> None:
+    async def main() -> None:
+        context = UserExecutionContext.new("ada")
+        async with running(tmp_path) as runtime:
+            async with runtime.engines.for_user(context) as engine:
+                inside["engine"] = engine
+                result = await engine.run("parted", "go")
+            inside.clear()
+            assert result.error is not None
+            assert result.error.code == "interrupted"
+            stored = await runtime.stores.runs.events("ada", context.run_id, 0, 10)
+            assert not any(is_terminal(decode(body)) for _, body in stored)
 
     run(main())
 

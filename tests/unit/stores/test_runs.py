@@ -106,7 +106,8 @@ def test_the_same_key_with_the_same_content_has_the_same_answer_and_writes_nothi
         assert {(o.run_id, o.thread_id, o.message_id) for o in others} == {
             (first.run_id, first.thread_id, first.message_id)
         }
-        assert [first.repeated, *(other.repeated for other in others)] == [False] + [True] * 19
+        # Which of them comes first is the database's to say.
+        assert [first.repeated, *(other.repeated for other in others)].count(False) == 1
         before = await contents(stores)
         await told(stores, first, STARTED)
         again = await accept(stores, content="pay", idempotency_key="k")
