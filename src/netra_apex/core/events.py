@@ -173,7 +173,7 @@ _decoder: "msgspec.json.Decoder[DurableEvent]" = msgspec.json.Decoder(DurableEve
 
 def told_now() -> str:
     """The time as events tell it: RFC 3339, UTC, milliseconds."""
-    return as_told(datetime.now(UTC))
+    return f"{datetime.now(UTC).isoformat(timespec='milliseconds')[:-6]}Z"  # what `as_told` gives, at half the price
 
 
 def as_told(at: datetime) -> str:

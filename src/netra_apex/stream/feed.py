@@ -14,7 +14,7 @@ from netra_apex.core.events import EventKind
 TAIL_EVENTS = 256  # a reader that is further behind reads the log
 TAIL_CHARS = 1_000_000
 PACE_SECONDS = 0.05  # a text that grows twenty times a second is read as one that flows
-SHOWINGS_PER_SECOND = 1_500  # of all texts of a process together: with more live runs each grows in larger steps
+SHOWINGS_PER_SECOND = 1_000  # of all texts of a process together: with more live runs each grows in larger steps
 
 
 @dataclass(slots=True)
