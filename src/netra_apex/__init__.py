@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netra_apex.agents import AgentRegistry, BaseAgent, ChatAgent
+    from netra_apex.agents import AgentRegistry, BaseAgent, ChatAgent, ChatOrchestrator, SupervisorAgent
     from netra_apex.core.context import UserExecutionContext
     from netra_apex.core.messages import (
         AssistantMessage,
@@ -29,6 +29,7 @@ __all__ = [
     "BaseAgent",
     "CallFailed",
     "ChatAgent",
+    "ChatOrchestrator",
     "ConfigurationError",
     "NetraError",
     "Refused",
@@ -38,6 +39,7 @@ __all__ = [
     "RunScope",
     "Runtime",
     "Settings",
+    "SupervisorAgent",
     "SystemMessage",
     "ToolCall",
     "ToolMessage",
@@ -55,6 +57,7 @@ _HOME = {
     "BaseAgent": "netra_apex.agents",
     "CallFailed": "netra_apex.errors",
     "ChatAgent": "netra_apex.agents",
+    "ChatOrchestrator": "netra_apex.agents",
     "ConfigurationError": "netra_apex.errors",
     "NetraError": "netra_apex.errors",
     "Refused": "netra_apex.errors",
@@ -64,6 +67,7 @@ _HOME = {
     "RunScope": "netra_apex.core.scope",
     "Runtime": "netra_apex.runtime",
     "Settings": "netra_apex.settings",
+    "SupervisorAgent": "netra_apex.agents",
     "SystemMessage": "netra_apex.core.messages",
     "ToolCall": "netra_apex.core.messages",
     "ToolMessage": "netra_apex.core.messages",

@@ -356,12 +356,14 @@ class CallFailed(NetraError):
     """Ends a tool call as not ok; `code` is one of docs/reference/errors.md, failed tool calls.
 
     A tool may raise it itself, `CallFailed("error", "the order is already paid")`: the sentence goes to the model.
+    Where a member of a supervisor failed, `agent_code` is the code of its `agent_failed`.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, agent_code: str | None = None) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.agent_code = agent_code
 
     def __str__(self) -> str:
         return self.message

@@ -14,10 +14,10 @@ from netra_apex.core.runs import RunStream
 from netra_apex.core.voices import Model
 from netra_apex.durable.house import House, Means
 from netra_apex.engine.admission import Admission, Doors
-from netra_apex.engine.engine import EngineParts
 from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.group import process_group
 from netra_apex.engine.hosting import tool_host
+from netra_apex.engine.lending import EngineParts
 from netra_apex.engine.limits import Slots
 from netra_apex.errors import ConfigurationError
 from netra_apex.logs import use_standard_logging

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     connections_per_user: Positive = Field(10, description="Sockets of one user at once.")
     history_messages: Positive = Field(100, description="Messages of a thread that a model is told.")
     agent_timeout_seconds: Seconds = Field(120, description="Active time of one agent.")
+    agent_depth: Annotated[int, Field(ge=1, le=10)] = Field(10, description="How deep agents may hand work down.")
     tool_timeout_seconds: Seconds = Field(30, description="Time of one tool call that declares none.")
     tool_result_bytes: Annotated[int, Field(ge=256)] = Field(
         65_536, description="Size of a tool's result; more is cut, and says so."

@@ -9,9 +9,10 @@ import pytest
 import netra_apex
 
 PUBLIC = {
-    "AgentRegistry", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ConfigurationError", "NetraError",
-    "Refused", "Reply", "Result", "RunFailed", "RunScope", "Runtime", "Settings", "SystemMessage", "ToolCall",
-    "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "create_app", "tool",
+    "AgentRegistry", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
+    "ConfigurationError", "NetraError", "Refused", "Reply", "Result", "RunFailed", "RunScope", "Runtime", "Settings",
+    "SupervisorAgent", "SystemMessage", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage",
+    "create_app", "tool",
 }  # fmt: skip
 
 

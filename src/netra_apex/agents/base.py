@@ -39,13 +39,25 @@ class BaseAgent(ABC, metaclass=AgentType):
     Each run gets a fresh instance, made without arguments, so `self` belongs to one run of one user. `requires` is
     the permission that a user needs to run it; the docstring's first line is its description. `model` is what
     `scope.model` asks (left out: NETRA_MODEL), `max_turns` how often it may in one run (left out: NETRA_MAX_TURNS).
+    `input_type`, any type with fields that pydantic validates, is what its task is, and `timeout` the seconds that it
+    may take as a member of a supervisor (left out: NETRA_AGENT_TIMEOUT_SECONDS).
     """
 
     name: ClassVar[str]
     requires: ClassVar[str | None] = None
     model: ClassVar[str | None] = None
     max_turns: ClassVar[int | None] = None
+    input_type: ClassVar[Any] = None
+    timeout: ClassVar[float | None] = None
 
     @abstractmethod
-    async def run(self, task: str, scope: RunScope) -> Any:
-        """Does the task and returns its output: a string, or anything that JSON can hold."""
+    async def run(self, task: Any, scope: RunScope) -> Any:
+        """Does the task and returns its output: a string, or anything that JSON can hold.
+
+        The task is what the user wrote; with an `input_type`, that type.
+        """
+
+
+def description_of(agent: type[BaseAgent]) -> str:
+    """What people and models are told of an agent: the first line of its own docstring."""
+    return (agent.__dict__.get("__doc__") or "").strip().partition("\n")[0]

@@ -1,12 +1,20 @@
 """`ChatAgent`: the model-tool loop, declared by class attributes."""
 
+import json
 from typing import Any, ClassVar
+
+from pydantic_core import to_jsonable_python
 
 from netra_apex.agents.base import BaseAgent
 from netra_apex.core.messages import AssistantMessage, ModelMessage, SystemMessage, UserMessage
 from netra_apex.core.scope import RunScope
 from netra_apex.errors import OutputInvalid
 from netra_apex.tools import Tool
+
+
+def text_of(task: Any) -> str:
+    """A task as a model is told it: text as it is, anything else as JSON."""
+    return task if isinstance(task, str) else json.dumps(to_jsonable_python(task), ensure_ascii=False)
 
 
 class ChatAgent(BaseAgent):
@@ -22,18 +30,26 @@ class ChatAgent(BaseAgent):
     tools: ClassVar[tuple[Tool[..., Any], ...]] = ()
     output_type: ClassVar[Any] = None
 
-    async def run(self, task: str, scope: RunScope) -> Any:
+    @property
+    def offers(self) -> tuple[Any, ...]:
+        """What the model is offered."""
+        return self.tools
+
+    async def run(self, task: Any, scope: RunScope) -> Any:
         """Asks the model, carries out the calls that it asks for side by side, and asks again until it answers.
 
         Raises:
             TurnsExhausted: it still called tools, or answered in a wrong form, after the last turn.
             ModelFailed: the provider failed.
         """
-        messages: list[ModelMessage] = [SystemMessage(self.instructions)] if self.instructions else []
-        messages += [*scope.history, UserMessage(task)]
+        opening: list[ModelMessage] = [SystemMessage(self.instructions)] if self.instructions else []
+        return await self.converse([*opening, *scope.history, UserMessage(text_of(task))], scope, self.offers)
+
+    async def converse(self, messages: list[ModelMessage], scope: RunScope, offers: tuple[Any, ...]) -> Any:
+        """Goes on with a conversation, in which these are offered, until there is an answer. Raises: as `run`."""
         while True:  # the scope counts the turns
             try:
-                reply = await scope.model(messages, tools=self.tools, output_type=self.output_type)
+                reply = await scope.model(messages, tools=offers, output_type=self.output_type)
             except OutputInvalid as error:
                 messages += [AssistantMessage(error.text), UserMessage(f"{error.reason} Answer again, in that form.")]
                 continue

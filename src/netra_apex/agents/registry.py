@@ -4,9 +4,11 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import cast
 
-from netra_apex.agents.base import BaseAgent
+from netra_apex.agents.base import BaseAgent, description_of
 from netra_apex.agents.sharing import check_sharing, detach
+from netra_apex.agents.supervisor import HISTORY, SupervisorAgent
 from netra_apex.core.permissions import allows
 from netra_apex.errors import NotFound, RegistryError
 
@@ -25,11 +27,11 @@ class AgentRegistry:
 
     def __init__(self, agents: Iterable[type[BaseAgent]], *, default: str | None = None) -> None:
         table: dict[str, type[BaseAgent]] = {}
+        known: dict[str, type[BaseAgent]] = {}
         for agent in agents:
-            _check(agent)
+            _check(agent, known)
             if agent.name in table:
-                other = table[agent.name]
-                raise RegistryError(agent.__qualname__, f"its name {agent.name!r} is {other.__qualname__}'s already")
+                raise RegistryError(agent.__qualname__, f"its name {agent.name!r} is {agent.__qualname__}'s already")
             table[agent.name] = agent
         if not table:
             raise RegistryError("AgentRegistry", "it has no agents")
@@ -37,7 +39,7 @@ class AgentRegistry:
             default = next(iter(table))
         elif default not in table:
             raise RegistryError("AgentRegistry", f"its default {default!r} is none of {', '.join(table)}")
-        for agent in table.values():
+        for agent in known.values():
             detach(agent)
             agent.freeze()
         self._table: Mapping[str, type[BaseAgent]] = MappingProxyType(table)
@@ -71,15 +73,12 @@ class AgentRegistry:
     def describe(self, permissions: frozenset[str]) -> tuple[tuple[str, str], ...]:
         """(name, description) of the agents that somebody with these permissions may run."""
         return tuple(
-            (name, _description(agent)) for name, agent in self._table.items() if allows(permissions, agent.requires)
+            (name, description_of(agent)) for name, agent in self._table.items() if allows(permissions, agent.requires)
         )
 
 
-def _description(agent: type[BaseAgent]) -> str:
-    return (agent.__dict__.get("__doc__") or "").strip().partition("\n")[0]
-
-
-def _check(agent: object) -> None:
+def _check(agent: object, known: dict[str, type[BaseAgent]]) -> None:
+    """Checks a class, and those that it hands work to; `known` has by name what was checked."""
     if not isinstance(agent, type):
         raise RegistryError(type(agent).__qualname__, "it is an instance; register the class, each run makes its own")
     if not issubclass(agent, BaseAgent):
@@ -90,10 +89,30 @@ def _check(agent: object) -> None:
     label: object = getattr(agent, "name", None)
     if not isinstance(label, str) or not _NAME.fullmatch(label):
         raise RegistryError(name, f"its name {label!r} is not lower case letters, digits, _ or - (at most 64)")
+    if known.setdefault(label, agent) is not agent:
+        other = known[label].__qualname__
+        raise RegistryError(name, f"its name {label!r} is {other}'s already")
     if not inspect.iscoroutinefunction(agent.run):
         raise RegistryError(name, "its run is not async")
     check_sharing(agent)
     _check_constructor(agent)
+    if issubclass(agent, SupervisorAgent):
+        _check_members(agent, known)
+
+
+def _check_members(agent: type[SupervisorAgent], known: dict[str, type[BaseAgent]]) -> None:
+    if not isinstance(cast("object", agent.members), tuple) or not agent.members:
+        raise RegistryError(agent.__qualname__, "its members must be a tuple of agent classes, and not empty")
+    names = [getattr(member, "name", None) for member in agent.members]
+    for tool in agent.tools:
+        if tool.name.removeprefix("delegate_") in names:
+            raise RegistryError(agent.__qualname__, f"its tool {tool.name} has the name of a member's")
+    for name in agent.share:
+        if name != HISTORY:
+            raise RegistryError(agent.__qualname__, f"it shares {name!r}; the model can hand on {HISTORY!r} alone")
+    for member in agent.members:
+        if member not in known.values():
+            _check(member, known)
 
 
 def _check_constructor(agent: type[BaseAgent]) -> None:

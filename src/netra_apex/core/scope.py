@@ -6,6 +6,7 @@ from typing import Any, TypeVar, overload
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.messages import ModelMessage, Reply, ToolCall, ToolMessage
+from netra_apex.core.runs import Result
 
 R = TypeVar("R")
 
@@ -75,6 +76,19 @@ class RunScope(ABC):
 
         Raises:
             ModelFailed: the provider failed, or the answer is not of `output_type`.
+        """
+
+    @abstractmethod
+    async def delegate(self, member: type[Any], task: Any, *, share: Sequence[str] = ()) -> Result:
+        """Hands a task to one of this agent's `members`, and waits for what comes of it.
+
+        The member works in a context of its own, one deeper, with no more permissions, and sees the task and what
+        `share` names: `"history"`, and by their names other members that have answered in this run. However it ends,
+        that is a result: where not `ok`, `error` has its code (`agent_error`, `agent_timeout`, `denied`, …) and why.
+
+        Raises:
+            TypeError: it is no member of this agent, or takes no such task.
+            ValueError: `share` names what is not there.
         """
 
     @abstractmethod

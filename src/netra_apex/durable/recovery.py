@@ -12,7 +12,7 @@ from netra_apex.core.journal import Journal
 from netra_apex.core.ports import Accounts, Approvals, Journals, Runs
 from netra_apex.core.runs import Claim, Run, RunStatus, RunStream
 from netra_apex.core.voices import EmitterFor
-from netra_apex.engine.engine import closing, ending_of
+from netra_apex.engine.acting import ending_of
 from netra_apex.engine.orders import Order, TakenUp
 from netra_apex.errors import RecoveredTooOften, RunInterrupted, StoreError, TakenOver
 
@@ -121,11 +121,10 @@ class Recovery:
         stream = await self._stream(context, epoch)
         if stream.status.ended:
             return
-        lost = CallError("unknown_outcome", "nobody saw how the call ended")
-        last = closing(stream.open_calls.values(), lost, waiting=stream.asked.values())
+        stream.cut_off = CallError("unknown_outcome", "nobody saw how the call ended")
         emitter = self._emitter_for(context, stream)
         try:
-            await emitter.voice(agent).emit(*last, ending)
+            await emitter.voice(agent).emit(ending)
         finally:
             emitter.close()
 

@@ -19,7 +19,8 @@ from netra_apex.core.ports import Runs, Turns
 from netra_apex.core.runs import Claim, Run
 from netra_apex.core.voices import EmitterFor, RunEmitter
 from netra_apex.durable.recovery import Recovery
-from netra_apex.engine.engine import UserExecutionEngine, ending_of
+from netra_apex.engine.acting import ending_of
+from netra_apex.engine.engine import UserExecutionEngine
 from netra_apex.engine.factory import EngineLease, ExecutionEngineFactory
 from netra_apex.engine.limits import Slots
 from netra_apex.engine.orders import Order

@@ -3,77 +3,38 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
-from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from netra_apex.agents import BaseAgent, ChatAgent
+from netra_apex.agents import BaseAgent
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import MAX_CONTENT, check_text
-from netra_apex.core.events import (
-    AgentCancelled,
-    AgentCompleted,
-    AgentFailed,
-    AgentStarted,
-    AgentThinking,
-    CallError,
-    DurableEvent,
-    Ending,
-    ToolCompleted,
-    ToolExecuting,
-)
+from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, AgentStarted, CallError, Ending
 from netra_apex.core.journal import Journal
-from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage, answered
+from netra_apex.core.messages import AssistantMessage, ModelMessage, answered
 from netra_apex.core.permissions import allows
-from netra_apex.core.ports import Runs
 from netra_apex.core.runs import Result, RunStatus
-from netra_apex.core.voices import Model, RunEmitter, Voice
-from netra_apex.engine.scope import EngineScope, Lent
+from netra_apex.core.voices import RunEmitter, Voice
+from netra_apex.engine.acting import act, ending_of, forget, let_go, made, outcome
+from netra_apex.engine.lending import EngineParts, Lending
+from netra_apex.engine.lent import Lent
+from netra_apex.engine.scope import EngineScope
 from netra_apex.engine.steering import Steering
 from netra_apex.errors import AgentFailed as AgentBroke
-from netra_apex.errors import (
-    AgentTimedOut,
-    Forbidden,
-    NetraError,
-    Refused,
-    RunFailed,
-    ScopeClosed,
-    StoreError,
-    sentence,
-)
-from netra_apex.settings import Settings
-from netra_apex.tools import Hooks, ToolDispatcher, ToolHost
+from netra_apex.errors import AgentTimedOut, Forbidden, RunFailed, ScopeClosed, StoreError
 from netra_apex.tools.quiet import Quiet
 from netra_apex.tools.underway import put_out
 
 AgentFactory = Callable[[str], BaseAgent]
-Park = Callable[[UserExecutionContext, int], Awaitable[None]]
 GRACE_SECONDS = 1.0  # how long an agent that was stopped may take to let go; G9 allows 2 s to the ending
-OUTPUT_BYTES = 4 * 1024 * 1024  # of an agent's output as JSON: it is an event, and readers are told it whole
 PUT_OUT_SECONDS = 0.5  # and how long, after that, the requests and calls of tasks that it started
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineParts:
-    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls.
-
-    `executor` is the name that the process carries runs out by; `park` leaves a run that waits for a person.
-    """
-
-    model: Callable[[str | None], Model]
-    runs: Runs
-    tools: ToolHost
-    settings: Settings
-    park: "Park"
-    executor: str | None = None
 
 
 class UserExecutionEngine:
@@ -129,6 +90,8 @@ class UserExecutionEngine:
 
     def cancel(self, by: str) -> None:
         """Stops the run: it ends as `agent_cancelled` within two seconds. Later calls change nothing."""
+        if not self._stop.done():
+            self._emitter.stream.stopped_by = by
         self._halt(AgentCancelled(by=by))
 
     def steer(self) -> None:
@@ -157,7 +120,7 @@ class UserExecutionEngine:
         return True
 
     async def _carry_out(self, agent: str, task: str, history: tuple[ModelMessage, ...] | None) -> Result:
-        instance = self._make(agent)
+        instance = made(partial(self._agent_factory, agent), self._whose)
         if isinstance(instance, BaseAgent) and not allows(self.context.permissions, instance.requires):
             raise Forbidden(f"agent {agent} needs the permission {instance.requires}")
         if history is None:
@@ -184,17 +147,6 @@ class UserExecutionEngine:
             )
         return await self._end(lent, ending)
 
-    def _make(self, agent: str) -> BaseAgent | AgentBroke:
-        """A fresh instance, or why there is none: a constructor is the agent's code, and fails as the agent does."""
-        try:
-            return self._agent_factory(agent)
-        except Refused:
-            raise  # there is no such agent
-        except BaseException as error:
-            # The run's boundary. Nothing is awaited here, so that no cancellation of ours is lost.
-            log.exception("agent failed", run_id=self.context.run_id, user_id=self.context.user_id)
-            return AgentBroke(sentence(error))
-
     @property
     def _left(self) -> bool:
         """Whether another process is to go on with the run."""
@@ -207,36 +159,10 @@ class UserExecutionEngine:
     def _lend(
         self, instance: BaseAgent | AgentBroke, voice: Voice, history: tuple[ModelMessage, ...], task: str
     ) -> Lent:
-        settings = self._parts.settings
-        lent = Lent(
-            voice=voice,
-            journal=self._journal,
-            catching_up=not self._journal.at_rest
-            and self._emitter.stream.epoch > 1
-            and self._emitter.stream.status is not RunStatus.QUEUED,
-            thoughts=lambda: self._emitter.stream.thoughts(AgentThinking(text="", step=0)),
-            model=lambda: self._parts.model(getattr(instance, "model", None)),
-            max_turns=getattr(instance, "max_turns", None) or settings.max_turns,
-            history=history,
-            transcript=[UserMessage(task)],
-            quiet=Quiet(),
-            steering=self._steering,
-        )
-        lent.quiet.on_quiet = partial(self._wait, lent)
-        lent.dispatcher = ToolDispatcher(
-            self.context,
-            voice,
-            instance.tools if isinstance(instance, ChatAgent) else (),
-            host=self._parts.tools,
-            journal=self._journal,
-            hooks=Hooks(
-                scope_for=lambda context, key: _call_scope(context, lent, key),
-                before_call=lambda: lent.think_first("Using a tool."),
-                replay=lent.replay,
-                went_on=lent.went_on,
-                quiet=lent.quiet,
-            ),
-        )
+        quiet = Quiet()
+        lending = Lending(self._emitter, self._journal, self._parts, self._steering, quiet)
+        lent = lending.lend(instance, self.context, voice, task, history)
+        quiet.on_quiet = partial(self._wait, lent)
         return lent
 
     async def _execute(self, instance: BaseAgent, task: str, lent: Lent, began: float) -> Ending | None:
@@ -245,15 +171,17 @@ class UserExecutionEngine:
         The task is in no group: an agent that ignores its cancellation must not hold up the run's ending. It is
         given a moment to let go, and then finds its scope closed.
         """
-        running = asyncio.create_task(_guarded(instance, task, EngineScope(self.context, lent)))
+        running = asyncio.create_task(act(instance, task, EngineScope(self.context, lent)))
+        seconds = self._seconds()
+        lent.ends_at = asyncio.get_running_loop().time() + seconds
         try:
-            await asyncio.wait({running, self._stop}, timeout=self._seconds(), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, self._stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if self._left:
                 # It may have broken on what was closed in the same moment: that is no ending of its run.
-                await self._let_go(running, lent)
+                await let_go(running, lent, GRACE_SECONDS)
                 return None
             if not running.done():
-                await self._let_go(running, lent)
+                await let_go(running, lent, GRACE_SECONDS)
                 if self._stop.done():
                     return self._stop.result()
                 limit = self._parts.settings.agent_timeout_seconds
@@ -261,7 +189,7 @@ class UserExecutionEngine:
         except asyncio.CancelledError:
             # The loop ends with its program, and cancels every task: this one's last act is the run's ending.
             self.cancel("system")
-            await self._let_go(running, lent)
+            await let_go(running, lent, GRACE_SECONDS)
             if (ending := self._stop.result()) is not None:
                 await self._end(lent, ending)
             raise
@@ -275,29 +203,12 @@ class UserExecutionEngine:
                 raise self._journal.broken  # whatever the agent made of it
         except RunFailed as broken:
             return ending_of(broken)
-        if running.cancelled():
-            return ending_of(AgentBroke("the agent cancelled itself"))
-        error = running.exception()
-        if isinstance(error, RunFailed):
-            return ending_of(error)
-        if isinstance(error, StoreError):
+        try:
+            return outcome(running, lent, began, self._whose)
+        except StoreError as error:
             # Not the agent's fault: what it told could not be stored, and neither can its ending, most likely.
             log.warning("a run cannot be told", run_id=self.context.run_id, error=str(error))
             return ending_of(error)
-        if error is not None:
-            log.error("agent failed", run_id=self.context.run_id, user_id=self.context.user_id, exc_info=error)
-            return ending_of(AgentBroke(sentence(error)))
-        duration = round((time.perf_counter() - began) * 1000)
-        return AgentCompleted(output=running.result(), usage=lent.usage, duration_ms=duration)
-
-    async def _let_go(self, running: "asyncio.Task[Any]", lent: Lent) -> None:
-        # First of all: an agent that catches its cancellation must not begin anything more.
-        lent.close()
-        running.cancel()
-        await asyncio.wait({running}, timeout=GRACE_SECONDS)
-        if not running.done():
-            log.warning("agent ignores its cancellation", run_id=self.context.run_id)
-        running.add_done_callback(_forget)
 
     async def _end(self, lent: Lent, ending: Ending) -> Result:
         """Closes what is open, and tells the ending: all in one transaction."""
@@ -306,11 +217,10 @@ class UserExecutionEngine:
         if isinstance(ending, AgentCompleted):
             lent.think_first("Answering.")
             lent.void_given_up()
-        last = closing(self._emitter.stream.open_calls.values(), CallError("cancelled", "the run ended"))
         if isinstance(ending, AgentCompleted):
             lent.transcript += _said_last(lent.transcript, ending.output)
         self._emitter.keep(answered(lent.transcript))
-        await lent.voice.emit(*last, ending)
+        await lent.voice.emit(ending)
         match ending:
             case AgentCompleted(output=output):
                 return Result(ok=True, output=output)
@@ -319,52 +229,15 @@ class UserExecutionEngine:
             case AgentCancelled(by=by):
                 return Result(ok=False, error=CallError("cancelled", f"cancelled by {by}"))
 
+    @property
+    def _whose(self) -> dict[str, str]:
+        return {"run_id": self.context.run_id, "user_id": self.context.user_id}
+
     def _seconds(self) -> float:
         limit = self._parts.settings.agent_timeout_seconds
         if self.context.deadline is None:
             return limit
         return max(0.0, min(limit, (self.context.deadline - datetime.now(UTC)).total_seconds()))
-
-
-def closing(open_calls: Iterable[ToolExecuting], error: CallError, waiting: Collection[str] = ()) -> list[DurableEvent]:
-    """The `tool_completed` of calls that nothing else will end (G3); those that are `waiting` have not begun."""
-    never = CallError("cancelled", "the run ended before anybody decided")
-    return [
-        ToolCompleted(
-            call_id=call.call_id,
-            tool=call.tool,
-            ok=False,
-            error=never if call.call_id in waiting else error,
-            duration_ms=0,
-        )
-        for call in open_calls
-    ]
-
-
-def _call_scope(context: UserExecutionContext, lent: Lent, key: str) -> EngineScope:
-    scope = EngineScope(context, lent, at=key)
-    scope.adopt()  # this is called in the call's own task
-    return scope
-
-
-async def _guarded(instance: BaseAgent, task: str, scope: EngineScope) -> Any:
-    scope.adopt()
-    try:
-        output = await instance.run(task, scope)
-    except (SystemExit, KeyboardInterrupt) as error:
-        # asyncio would hand it to the loop, and one agent's exit() would end everybody's server.
-        raise AgentBroke(f"the agent asked the process to exit: {sentence(error)}") from error
-    if isinstance(output, Iterator):
-        raise AgentBroke("the agent's output is an iterator, which is no JSON; return a list")
-    try:
-        # Here, where it is the agent's: an output may have a serialiser of its own.
-        plain = to_jsonable_python(output, inf_nan_mode="null")
-        size = len(msgspec.json.encode(plain))
-    except (PydanticSerializationError, ValueError, RecursionError) as problem:
-        raise AgentBroke(f"the agent's output cannot be told: {problem}") from problem
-    if size > OUTPUT_BYTES:
-        raise AgentBroke(f"the agent's output has {size} bytes; {OUTPUT_BYTES} is the most")
-    return plain
 
 
 def _said_last(transcript: list[ModelMessage], output: Any) -> list[ModelMessage]:
@@ -382,18 +255,4 @@ async def _finished(task: "asyncio.Task[Any]") -> None:
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({task})
-    _forget(task)
-
-
-def ending_of(error: Exception) -> AgentFailed:
-    """How a run ends that broke with this."""
-    if isinstance(error, RunFailed):
-        return AgentFailed(code=error.code, message=str(error), retryable=error.retryable)
-    said = str(error) if isinstance(error, NetraError) else sentence(error)
-    return AgentFailed(code="agent_error", message=said, retryable=False)
-
-
-def _forget(task: "asyncio.Task[Any]") -> None:
-    """How this task ended interests nobody any more; it is asked for so that asyncio does not complain."""
-    if not task.cancelled():
-        task.exception()
+    forget(task)

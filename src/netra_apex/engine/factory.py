@@ -6,7 +6,8 @@ from types import TracebackType
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.journal import Journal
 from netra_apex.core.voices import RunEmitter
-from netra_apex.engine.engine import AgentFactory, EngineParts, UserExecutionEngine
+from netra_apex.engine.engine import AgentFactory, UserExecutionEngine
+from netra_apex.engine.lending import EngineParts
 from netra_apex.engine.limits import Slots
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,129 +13,50 @@ from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from netra_apex.agents import HISTORY, BaseAgent
+from netra_apex.agents.base import AgentType
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.events import AgentThinking, MessageCompleted
-from netra_apex.core.journal import Journal, Step
+from netra_apex.core.events import AgentThinking, CallError, MessageCompleted
+from netra_apex.core.journal import Step
 from netra_apex.core.messages import (
-    NO_USAGE,
-    AssistantMessage,
     ModelMessage,
     ModelRequest,
     Reply,
     ToolCall,
     ToolMessage,
-    Usage,
     UserMessage,
 )
-from netra_apex.core.scope import RunScope, ToolCalls
-from netra_apex.core.voices import Deltas, Model, Voice
+from netra_apex.core.runs import Result
+from netra_apex.core.scope import ToolCalls
+from netra_apex.core.voices import Model
 from netra_apex.engine.branches import Branches
+from netra_apex.engine.delegating import Delegating, member_tool, typed
+from netra_apex.engine.lent import Handed, Lent
 from netra_apex.engine.replies import (
     asking,
     cleaned,
     failed,
     given_up_again,
-    is_failure,
     replied,
     reply_of,
     was_given_up,
-    was_shown,
 )
-from netra_apex.engine.steering import Steering
-from netra_apex.errors import ModelFailed, NetraError, OutputInvalid, ScopeClosed, TurnsExhausted
+from netra_apex.errors import CallFailed, ModelFailed, NetraError, OutputInvalid, ScopeClosed, TurnsExhausted
 from netra_apex.tools import ToolDispatcher
-from netra_apex.tools.quiet import Quiet
-from netra_apex.tools.underway import Underway
 
 CLOSED_SECONDS = 0.05  # how long a closed scope takes to say so
 
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Lent:
-    """What one agent of a run works with, shared by its own scope and those of its tool calls.
-
-    `thoughts` says how many thoughts the agent has told, before its run was taken up too. `catching_up`: the run was
-    taken up, and nothing new has been asked or called yet, so that what comes next may have been begun before.
-    """
-
-    voice: Voice
-    thoughts: Callable[[], int]
-    catching_up: bool
-    journal: Journal
-    model: Callable[[], Model]
-    max_turns: int
-    history: tuple[ModelMessage, ...]
-    transcript: list[ModelMessage]
-    quiet: Quiet
-    steering: Steering
-    dispatcher: ToolDispatcher | None = None
-    turns: int = 0
-    usage: Usage = NO_USAGE
-    closed: bool = False
-    steps: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    step_locks: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
-    asking: Underway = field(default_factory=Underway)
-    outlived: bool = False
-    given_up: list[Deltas] = field(default_factory=list[Deltas])
-
-    def think(self, text: str, key: str) -> Awaitable[None]:
-        """Tells a thought, once: not again when the run is taken up."""
-        thought = Step(key=key, kind="think", name="think", digest="", state="finished")
-        known = self.journal.take(thought.key, thought.kind, thought.name, thought.digest)
-        return self.voice.emit() if known else self.voice.emit(self.thought(text), steps=(thought,))
-
-    def thought(self, text: str) -> AgentThinking:
-        """This as the agent's next thought."""
-        return AgentThinking(text=text, step=self.thoughts() + 1)
-
-    def think_first(self, text: str) -> None:
-        """Tells this thought if the agent has told none yet (G4)."""
-        if not self.thoughts():
-            self.voice.emit(self.thought(text))
-
-    def replay(self, steps: Sequence[Step]) -> None:
-        """Counts in what was done before the run was taken up, inside calls that had finished."""
-        for step in steps:
-            if step.kind == "model" and not is_failure(step):
-                self.turns += 1
-                self.said(reply_of(step), shown=was_shown(step))
-
-    def went_on(self) -> None:
-        """Something that was asked or called in this process has ended: it goes on from where it was."""
-        self.catching_up = False
-
-    def said(self, reply: Reply, *, shown: bool) -> None:
-        """Counts in a model's answer."""
-        self.usage += reply.usage
-        if shown:
-            self.transcript.append(AssistantMessage(reply.text, reply.tool_calls))
-
-    def void_given_up(self) -> None:
-        """Takes back the text of answers that broke off: the agent has gone on without them."""
-        for writer in self.given_up:
-            writer.reset()
-        self.given_up.clear()
-
-    def close(self) -> None:
-        """Nothing more begins: the scope's methods raise `ScopeClosed`."""
-        self.closed = True
-        if self.dispatcher is not None:
-            self.dispatcher.close()
-
-    @property
-    def underway(self) -> tuple[Underway, ...]:
-        """Where requests and calls that have begun still are."""
-        return (self.asking,) if self.dispatcher is None else (self.asking, self.dispatcher.underway)
-
-
-class EngineScope(RunScope):
+class EngineScope(Delegating):
     """See `core.scope.RunScope`. Each tool call has a scope of its own over what its agent was lent."""
 
-    def __init__(self, context: UserExecutionContext, lent: Lent, *, at: str = "") -> None:
+    def __init__(self, context: UserExecutionContext, lent: Lent, *, at: str = "", call_id: str = "") -> None:
         self._context = context
         self._lent = lent
+        self._key = at
+        self._call_id = call_id
         self._branches = Branches(f"{at}/" if at else "", journal=lent.journal)
 
     def adopt(self) -> None:
@@ -188,7 +108,7 @@ class EngineScope(RunScope):
         adapter = None if output_type is None else _adapter(output_type)
         request = ModelRequest(
             messages=(UserMessage(messages),) if isinstance(messages, str) else tuple(messages),
-            tools=lent.dispatcher.offer(tools),
+            tools=lent.dispatcher.offer([_as_tool(lent, each) for each in tools]),
             output_schema=None if adapter is None else adapter.json_schema(),
         )
         lent.void_given_up()
@@ -217,11 +137,32 @@ class EngineScope(RunScope):
         """See `RunScope.step`."""
         lent = await _opened(self._context, self._lent)
         key = self._branches.step("step", name)
-        async with lent.step_locks.setdefault(name, asyncio.Lock()):
-            if name not in lent.steps:
-                lent.steps[name] = await self._take_step(lent, key, name, partial(function, *args))
+        named = lent.named
+        async with named.locks.setdefault(name, asyncio.Lock()):
+            if name not in named.done:
+                named.done[name] = await self._take_step(lent, key, name, partial(function, *args))
         # Each caller its own: what one of them changes is not another's result.
-        return msgspec.json.decode(lent.steps[name])
+        return msgspec.json.decode(named.done[name])
+
+    async def delegate(self, member: type[BaseAgent], task: Any, *, share: Sequence[str] = ()) -> Result:
+        """See `RunScope.delegate`."""
+        lent = await _opened(self._context, self._lent)
+        if getattr(member, "name", None) not in lent.members or lent.members[member.name].member is not member:
+            raise TypeError(f"{getattr(member, '__qualname__', member)!s} is no member of {lent.line[-1]}")
+        _shared(lent, tuple(share))
+        tool = member_tool(member, tuple(share))
+        try:
+            output = await self.tools.call(tool, **tool.arguments(task))
+        except CallFailed as error:
+            return Result(ok=False, error=CallError(error.agent_code or error.code, error.message))
+        lent.delivered[member.name] = output
+        return Result(ok=True, output=typed(member, output))
+
+    async def hand(self, member: type[BaseAgent], task: Any, share: tuple[str, ...]) -> Any:
+        """See `Delegating.hand`."""
+        lent = await _opened(self._context, self._lent)
+        history = _shared(lent, share)
+        return await lent.hand(lent, Handed(member, task, history, self._context, self._key, self._call_id))
 
     async def _take_step(self, lent: Lent, key: str, name: str, function: Callable[[], Awaitable[Any]]) -> bytes:
         known = lent.journal.take_named(key, name)
@@ -289,6 +230,34 @@ class RecordedCalls(ToolCalls):
         dispatcher = (await _opened(self._context, self._lent)).dispatcher
         assert dispatcher is not None
         return dispatcher
+
+
+def _as_tool(lent: Lent, offered: Callable[..., Any]) -> Callable[..., Any]:
+    """A member that is offered to the model, as the tool that hands work to it."""
+    if not isinstance(offered, AgentType) or not issubclass(offered, BaseAgent):
+        return offered
+    if offered.name not in lent.members:
+        raise TypeError(f"{offered.__qualname__} is no member of {lent.line[-1]}")
+    return lent.members[offered.name]
+
+
+def _shared(lent: Lent, share: tuple[str, ...]) -> tuple[ModelMessage, ...]:
+    """What a member is shown besides its task, as messages before it.
+
+    Raises:
+        ValueError: there is nothing of that name.
+    """
+    shown: list[ModelMessage] = []
+    for name in share:
+        if name == HISTORY:
+            shown += lent.history
+        elif name in lent.delivered:
+            delivered = lent.delivered[name]
+            text = delivered if isinstance(delivered, str) else msgspec.json.encode(delivered).decode()
+            shown.append(UserMessage(f"From {name}:\n{text}"))
+        else:
+            raise ValueError(f"share names {name!r}, which is neither {HISTORY!r} nor a member that has answered")
+    return tuple(shown)
 
 
 async def _opened(context: UserExecutionContext, lent: Lent) -> Lent:

@@ -26,6 +26,15 @@ class Steering:
         self._said: list[tuple[int, str]] = []  # (where in the agent's list, what)
         self._unnoted: list[tuple[int, int, str]] = []  # (ordinal, where, what), which no step has kept yet
 
+    @classmethod
+    def deaf(cls) -> "Steering":
+        """Of an agent whom no user talks to."""
+
+        async def nothing(_: int) -> Sequence[tuple[int, str]]:
+            return ()
+
+        return cls(nothing, waits=False)
+
     def wake(self) -> None:
         """There is something to hear."""
         self._waits = True

@@ -92,6 +92,7 @@ class UserWebSocketEmitter:
         if not events and not steps:
             return _NOTHING
         at = told_now()
+        events = tuple(self.stream.rounded(events))
         stamped: list[tuple[DurableEvent, str]] = []
         for seq, event in enumerate(events, self.stream.last_seq + 1):
             whole = replace(

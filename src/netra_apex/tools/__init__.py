@@ -1,7 +1,8 @@
 """What agents may do: functions as tools, and the dispatcher that every call of theirs goes through."""
 
+from netra_apex.tools.calls import Call
 from netra_apex.tools.dispatcher import Hooks, ToolDispatcher
 from netra_apex.tools.host import ToolHost
 from netra_apex.tools.tool import Tool, tool
 
-__all__ = ["Hooks", "Tool", "ToolDispatcher", "ToolHost", "tool"]
+__all__ = ["Call", "Hooks", "Tool", "ToolDispatcher", "ToolHost", "tool"]

@@ -40,11 +40,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A call that did not, with the exception that it comes from, if any."""
+    """A call that did not, with the exception that it comes from, if any, and the code of the agent that it was for."""
 
     code: str
     message: str
     cause: BaseException | None = None
+    agent_code: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,15 +38,15 @@ _log = structlog.get_logger(__name__)
 class Hooks:
     """What the engine does for a dispatcher.
 
-    `scope_for` makes the scope that a tool receives from the call's own context and its key in the journal.
+    `scope_for` makes the scope that a tool receives from the call's own context and the call.
     `before_call` is awaited before anything is told of a call: the engine's chance to tell a thought first (G4).
     `replay` is given the steps inside a call that had finished before the run was taken up; `went_on` is told of each
     call that ended in this process. `quiet` notices when a run does nothing but wait for a person.
     """
 
-    scope_for: Callable[[UserExecutionContext, str], RunScope]
+    scope_for: Callable[[UserExecutionContext, Call], RunScope]
     before_call: Callable[[], Awaitable[None] | None]
-    replay: Callable[[Sequence[Step]], None] = lambda _: None
+    replay: Callable[[Call, Sequence[Step]], None] = lambda _call, _steps: None
     went_on: Callable[[], None] = lambda: None
     quiet: Quiet = field(default_factory=Quiet)
 
@@ -136,7 +136,7 @@ class ToolDispatcher(ToolCalls):
         await self._carry_out([call])
         outcome = call.outcome
         if isinstance(outcome, Failed):
-            raise CallFailed(outcome.code, outcome.message) from outcome.cause
+            raise CallFailed(outcome.code, outcome.message, agent_code=outcome.agent_code) from outcome.cause
         assert outcome is not None
         return outcome.value
 
@@ -261,7 +261,7 @@ class ToolDispatcher(ToolCalls):
         came: list[Came] = [self._ledger.recall(call) for call in calls]
         for call, how in zip(calls, came, strict=True):
             if how == "done":
-                self._hooks.replay(self._ledger.inside(call))
+                self._hooks.replay(call, self._ledger.inside(call))
         unknown = [call for call, how in zip(calls, came, strict=True) if how == "lost"]
         if not all(self._asking.may_ask_again(call) for call in unknown):
             # What would have begun beside it, or been asked, has not: the run ends here.
@@ -321,7 +321,7 @@ class ToolDispatcher(ToolCalls):
         """What an attempt does: all that runs an application's code is in here, validators and serialisers too."""
         arguments = call.read()
         if tool.signature.scope is not None:
-            arguments[tool.signature.scope] = self._hooks.scope_for(self._context.for_call(call.call_id), call.key)
+            arguments[tool.signature.scope] = self._hooks.scope_for(self._context.for_call(call.call_id), call)
         return await perform(self._host, self._context.user_id, call, tool, arguments)
 
     def _judge(self, call: Call, ended: Returned[Done] | Raised | OutOfTime) -> Done | Failed:
@@ -332,7 +332,7 @@ class ToolDispatcher(ToolCalls):
                 return Failed("timeout", f"{call.name} took longer than {seconds:g} s")
             case Raised(error=CallFailed() as error):
                 code = error.code if error.code in CODES else "error"
-                return Failed(code, self._cut(error.message), error)
+                return Failed(code, self._cut(error.message), error, error.agent_code)
             case Raised(error=error):
                 said, trace = described(error)
                 _log.warning(

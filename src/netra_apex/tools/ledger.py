@@ -80,6 +80,8 @@ def ended(call: Call, outcome: Done | Failed) -> Step:
     """The step of a call that has ended for its agent, though its function may still be at work, or was killed."""
     if isinstance(outcome, Failed):
         kept: dict[str, Any] = {"failed": [outcome.code, clean(outcome.message)]}
+        if outcome.agent_code is not None:
+            kept["agent_code"] = outcome.agent_code
         # Who gave it up knows that he did, and is given that again; what its function has done, nobody knows.
         state = "unknown" if call.at_work and outcome.code in UNSEEN else "finished"
         return _step(call, state, kept | {"given_up": True} if call.given_up else kept)
@@ -112,7 +114,7 @@ def _step(call: Call, state: StepState, result: Any) -> Step:
 def _outcome(call: Call, result: Any) -> Done | Failed:
     if "failed" in result:
         code, message = result["failed"]
-        return Failed(code, message)
+        return Failed(code, message, agent_code=result.get("agent_code"))
     if "text" in result:
         return Done(None, Told(None, result["text"]))
     value = result["value"]

@@ -16,7 +16,7 @@ from dataclasses import fields as fields_of
 from typing import Annotated, Any, NotRequired, Required, cast, get_args, get_origin
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
@@ -116,6 +116,37 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     validator, schema = _compile(name, fields)
     _add_defaults(schema, shown)
     return Signature(scope, msgspec.json.encode(schema), validator, signature.replace(parameters=shown))
+
+
+def signature_of_type(name: str, type_: Any, *, into: str, scope: str) -> Signature:
+    """The signature of a tool whose arguments are the fields of a type, which it receives whole as one parameter.
+
+    Raises:
+        ToolDefinitionError: the type has no JSON Schema, or is no object with fields.
+    """
+
+    def whole(value: Any) -> dict[str, Any]:
+        return {into: value}
+
+    try:
+        # Any, as the type is known at run time only.
+        annotated: Any = Annotated[type_, AfterValidator(whole)]  # pyright: ignore[reportInvalidTypeForm]
+        validator = TypeAdapter[dict[str, Any]](annotated)
+        schema = validator.json_schema(schema_generator=_Untitled)
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        raise ToolDefinitionError(name, f"it has no JSON Schema: {error.message.splitlines()[0]}") from error
+    if schema.get("type") != "object" or "properties" not in schema:
+        raise ToolDefinitionError(name, f"{type_} has no fields that a model could fill in")
+    for key in ("title", "description"):
+        schema.pop(key, None)
+    schema.setdefault("required", [])
+    try:
+        fields = [
+            inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, default=None) for each in schema["properties"]
+        ]
+    except ValueError as error:
+        raise ToolDefinitionError(name, f"a field of {type_} has no Python name: {error}") from error
+    return Signature(scope, msgspec.json.encode(schema), validator, inspect.Signature(fields))
 
 
 def returned_type(function: Callable[..., Any]) -> Any:

@@ -1,5 +1,6 @@
 """A run's stream as a machine: what it admits is well formed (G2, G3, G4), whatever is asked of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ MESSAGE = MessageCompleted(message_id="m", content="c")
 COMPLETED = AgentCompleted(output="o", usage=NO_USAGE, duration_ms=1)
 FAILED = AgentFailed(code="agent_error", message="m", retryable=False)
 CANCELLED = AgentCancelled(by="ada")
+CANCELLED_SUB = AgentCancelled(by="ada", **SUB)
 
 
 def call(ident: str = "c", **header: Any) -> ToolExecuting:
@@ -173,15 +175,95 @@ def test_a_failure_needs_no_thought(event: DurableEvent) -> None:
 
 
 def test_each_sub_agent_thinks_for_itself() -> None:
-    made = stream(STARTED, THOUGHT)
+    made = stream(STARTED, THOUGHT, call("call_p"), call("call_other"), AgentStarted(task="t", **SUB))
     with pytest.raises(IllegalTransition, match="no thought"):
         made.admit(call("a", **SUB))
     with pytest.raises(IllegalTransition, match="no thought"):
         made.admit(AgentCompleted(output=1, usage=NO_USAGE, duration_ms=1, **SUB))
-    assert made.admit(AgentThinking(text="x", step=1, **SUB)) == 3
-    assert made.admit(call("a", **SUB)) == 4
+    assert made.admit(AgentThinking(text="x", step=1, **SUB)) == 6
+    assert made.admit(call("a", **SUB)) == 7
+    other: dict[str, Any] = {"depth": 1, "parent_agent": "lead", "parent_call_id": "call_other"}
+    made.admit(AgentStarted(task="t", **other))
     with pytest.raises(IllegalTransition, match="no thought"):
-        made.admit(call("b", depth=1, parent_agent="lead", parent_call_id="call_other"))
+        made.admit(call("b", **other))
+
+
+def test_a_sub_agent_lives_within_its_call_and_ends_once() -> None:
+    made = stream(STARTED, THOUGHT)
+    begins, thinks = AgentStarted(task="t", **SUB), AgentThinking(text="x", step=1, **SUB)
+    ends = AgentCompleted(output=1, usage=NO_USAGE, duration_ms=1, **SUB)
+    with pytest.raises(IllegalTransition, match="call 'call_p' is not open, or has an agent"):
+        made.admit(begins)
+    made.admit(call("call_p"))
+    for early in (thinks, ends, CANCELLED_SUB):
+        with pytest.raises(IllegalTransition, match="has no agent that goes on"):
+            made.admit(early)
+    made.admit(begins)
+    with pytest.raises(IllegalTransition, match="or has an agent"):
+        made.admit(begins)
+    made.admit(thinks)
+    made.admit(call("inner", **SUB))
+    for early in (ends, CANCELLED_SUB):
+        with pytest.raises(IllegalTransition, match="a call of this agent is open"):
+            made.admit(early)
+    made.admit(done("inner", **SUB))
+    with pytest.raises(IllegalTransition, match="or its agent has not ended"):
+        made.admit(done("call_p"))
+    made.admit(ends)
+    with pytest.raises(IllegalTransition, match="has no agent that goes on"):
+        made.admit(ends)
+    made.admit(done("call_p"))
+
+
+def nested() -> RunStream:
+    """A call in which an agent has a call with an agent in it, which waits for a person; and another call beside."""
+    made = stream(STARTED, THOUGHT, call("p"), call("q"))
+    for parent, depth, inner in (("p", 1, "s"), ("s", 2, "t")):
+        header: dict[str, Any] = {"agent": f"m{depth}", "depth": depth, "parent_agent": "x", "parent_call_id": parent}
+        made.admit(AgentStarted(task="t", **header))
+        made.admit(AgentThinking(text="x", step=1, **header))
+        made.admit(call(inner, **header))
+    made.admit(ask(of="t", agent="m2", depth=2, parent_agent="x", parent_call_id="s"))
+    return made
+
+
+def shown(events: Sequence[DurableEvent]) -> list[str]:
+    return [f"{each.depth} {getattr(each, 'call_id', each.agent)} {type(each).__name__}" for each in events]
+
+
+INNER = ["2 t ToolCompleted", "2 m2 AgentCancelled", "1 s ToolCompleted", "1 m1 AgentCancelled"]
+P_HEADER: dict[str, Any] = {"agent": "m1", "depth": 1, "parent_agent": "x", "parent_call_id": "p"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([done("p")], [*INNER, "0 p ToolCompleted"]),
+        ([done("q")], ["0 q ToolCompleted"]),
+        ([THOUGHT], ["0  AgentThinking"]),
+        ([AgentCancelled(by="ada", **P_HEADER), done("p")], [*INNER, "0 p ToolCompleted"]),
+        ([CANCELLED], [*INNER, "0 p ToolCompleted", "0 q ToolCompleted", "0  AgentCancelled"]),
+        ([done("s", **P_HEADER), done("p")], [*INNER[:3], "1 m1 AgentCancelled", "0 p ToolCompleted"]),
+        ([AgentFailed(code="c", message="m", retryable=False, **P_HEADER)], [*INNER[:3], "1 m1 AgentFailed"]),
+        ([done("p"), FAILED], [*INNER, "0 p ToolCompleted", "0 q ToolCompleted", "0  AgentFailed"]),
+    ],
+)
+def test_what_is_still_open_inside_ends_before_what_it_is_in(ends: list[DurableEvent], expected: list[str]) -> None:
+    made = nested()
+    made.stopped_by = "ada"
+    whole = made.rounded(ends)
+    assert shown(whole) == expected
+    made.admit_all(whole)
+    assert {each.by for each in whole if isinstance(each, AgentCancelled)} <= {"ada"}
+    why = {each.call_id: each.error for each in whole if isinstance(each, ToolCompleted) and not each.ok}
+    assert why.get("s", made.cut_off) == made.cut_off
+    assert why.get("t") in (None, CallError("cancelled", "the run ended before anybody decided"))
+
+
+def test_what_ends_alone_is_left_as_it_is() -> None:
+    made = stream(STARTED, THOUGHT)
+    for events in ([], [THOUGHT], [FAILED]):
+        assert list(made.rounded(events)) == events
 
 
 def test_no_run_ends_while_a_call_is_open_and_the_error_names_it() -> None:
@@ -196,12 +278,15 @@ def test_a_call_that_has_ended_may_not_end_again() -> None:
         made.admit(done())
 
 
+IN_A: dict[str, Any] = SUB | {"parent_call_id": "a"}
 CALLS = st.sampled_from(["a", "b", "c"])
 EVENTS = st.one_of(
     st.sampled_from([QUEUED, STARTED, THOUGHT, MESSAGE, COMPLETED, FAILED, CANCELLED]),
     CALLS.map(call),
     CALLS.map(done),
-    st.sampled_from([AgentThinking(text="x", step=1, **SUB), call("s", **SUB), done("s", **SUB)]),
+    st.sampled_from([AgentStarted(task="t", **IN_A), AgentThinking(text="x", step=1, **IN_A), call("s", **IN_A)]),
+    st.sampled_from([done("s", **IN_A), AgentCancelled(by="ada", **IN_A)]),
+    st.just(AgentCompleted(output="o", usage=NO_USAGE, duration_ms=1, **IN_A)),
     CALLS.map(lambda c: ToolCompleted(call_id=c, tool="t", ok=False, error=CallError("e", "m"), duration_ms=1)),
 )
 
@@ -210,7 +295,7 @@ def well_formed(events: list[DurableEvent]) -> None:
     """G2, G3 and G4 said once more, of the whole stream and without the machine."""
     terminal = [number for number, event in enumerate(events) if is_terminal(event)]
     assert terminal in ([], [len(events) - 1])
-    started = [number for number, event in enumerate(events) if isinstance(event, AgentStarted)]
+    started = [number for number, event in enumerate(events) if isinstance(event, AgentStarted) and not event.depth]
     assert len(started) <= 1
     work = [
         n for n, e in enumerate(events) if not isinstance(e, RunQueued | AgentStarted | AgentFailed | AgentCancelled)
@@ -218,21 +303,42 @@ def well_formed(events: list[DurableEvent]) -> None:
     if work:
         assert started
         assert min(work) > started[0]
-    open_calls: list[str] = []
-    thoughts: set[int] = set()
+    open_calls: dict[str, DurableEvent] = {}
+    agents: set[str] = set()
+    thoughts: set[tuple[object, int]] = set()
     for event in events:
+        who = (event.parent_call_id or None, event.depth)
+        check_agent(event, open_calls, agents)
         if isinstance(event, AgentThinking):
-            thoughts.add(event.depth)
+            thoughts.add(who)
         if isinstance(event, ToolExecuting):
             assert event.call_id not in open_calls
-            assert event.depth in thoughts
-            open_calls.append(event.call_id)
+            assert who in thoughts
+            open_calls[event.call_id] = event
         if isinstance(event, ToolCompleted):
-            open_calls.remove(event.call_id)
+            assert event.call_id in open_calls
+            assert event.call_id not in agents
+            del open_calls[event.call_id]
         if isinstance(event, AgentCompleted):
-            assert event.depth in thoughts
+            assert who in thoughts
     if terminal:
         assert not open_calls
+
+
+def check_agent(event: DurableEvent, open_calls: dict[str, DurableEvent], agents: set[str]) -> None:
+    """A sub-agent begins once in an open call, and ends once, after its own calls."""
+    if not event.depth:
+        return
+    parent = str(event.parent_call_id)
+    if isinstance(event, AgentStarted):
+        assert parent in open_calls
+        assert parent not in agents
+        agents.add(parent)
+        return
+    assert parent in agents
+    if isinstance(event, AgentCompleted | AgentFailed | AgentCancelled):
+        assert all(each.parent_call_id != parent for each in open_calls.values())
+        agents.remove(parent)
 
 
 class Stream(RuleBasedStateMachine):
@@ -258,10 +364,7 @@ class Stream(RuleBasedStateMachine):
 
     @staticmethod
     def check(events: list[DurableEvent]) -> None:
-        try:
-            well_formed(events)
-        except ValueError as error:  # an end of a call that is not open
-            raise AssertionError from error
+        well_formed(events)
         if isinstance(events[-1], RunQueued):
             assert not any(isinstance(event, AgentStarted) for event in events)
 

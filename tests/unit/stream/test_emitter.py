@@ -185,13 +185,14 @@ def test_after_the_end_every_emit_raises_even_while_the_end_is_on_its_way(end: D
 def test_a_sub_agents_end_is_not_the_runs() -> None:
     async def main() -> None:
         emitter = Telling().emitter()
-        await emitter.voice("lead").emit(STARTED, THOUGHT)
+        lead = emitter.voice("lead")
+        await lead.emit(STARTED, THOUGHT, ToolExecuting(call_id="call_a", tool="delegate_member", arguments={}))
         member = emitter.voice("member", depth=1, parent_agent="lead", parent_call_id="call_a")
         await member.emit(STARTED, THOUGHT, COMPLETED)
         assert not emitter.feed.ended
-        await emitter.voice("lead").emit(COMPLETED)
+        await lead.emit(COMPLETED)
         check_run(heard(emitter))
-        assert [event["agent"] for event in heard(emitter)] == ["lead"] * 2 + ["member"] * 3 + ["lead"]
+        assert [event["agent"] for event in heard(emitter)] == ["lead"] * 3 + ["member"] * 3 + ["lead"] * 2
 
     run(main())
 

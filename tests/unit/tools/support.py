@@ -12,9 +12,9 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentStarted, AgentThinking, DurableEvent, ToolCompleted, ToolExecuting, encode
 from netra_apex.core.journal import Journal, Step
 from netra_apex.core.messages import ModelMessage, Reply, ToolCall
-from netra_apex.core.runs import RunStream
+from netra_apex.core.runs import Result, RunStream
 from netra_apex.core.scope import RunScope, ToolCalls
-from netra_apex.tools import Hooks, Tool, ToolDispatcher, ToolHost
+from netra_apex.tools import Call, Hooks, Tool, ToolDispatcher, ToolHost
 
 R = TypeVar("R")
 LIMIT = 10.0
@@ -114,6 +114,9 @@ class CallScope(RunScope):
     ) -> Reply:
         raise NotImplementedError
 
+    async def delegate(self, member: type[Any], task: Any, *, share: Sequence[str] = ()) -> Result:
+        raise NotImplementedError
+
     async def step(self, name: str, function: Callable[..., Awaitable[R]], *args: Any) -> R:
         raise NotImplementedError
 
@@ -149,7 +152,7 @@ def bench(
     recorder.stream.admit(AgentStarted(task="test"))
     contexts: list[UserExecutionContext] = []
 
-    def scope_for(call: UserExecutionContext, _: str) -> RunScope:
+    def scope_for(call: UserExecutionContext, _: Call) -> RunScope:
         contexts.append(call)
         return CallScope(call)
 
