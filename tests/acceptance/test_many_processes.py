@@ -103,6 +103,13 @@ def test_after_a_kill_a_run_goes_on_at_a_peer_within_a_second(many, record_prope
     assert took[-1] < TAKEOVER_SECONDS
 
 
+def test_a_worker_with_another_secret_says_so_and_ends(many):
+    ended = many.netra("worker", "app.py", secret_key="quite-another-secret-of-40-characters-xx")
+    assert ended.returncode == 2, ended.stderr
+    assert "give all of them the same one" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_run_posted_at_one_server_is_seen_by_a_socket_that_watches_its_thread_at_another(many):
     async def main():
         second_door = await asyncio.to_thread(lambda: many.api(execute=True))

@@ -216,11 +216,11 @@ class Cluster:
         path = self.place / name
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
-    def netra(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command beside them."""
+    def netra(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command beside them, with these settings instead of theirs."""
         return subprocess.run(
             [NETRA, *arguments],
-            env=environment(**self._settings),
+            env=environment(**self._settings | settings),
             cwd=self.place,
             capture_output=True,
             text=True,

@@ -275,6 +275,10 @@ class Presence(Protocol):
         """Says that this process lives. Whether it can judge others: neither it nor the server was away just now."""
         ...
 
+    async def check_secret(self) -> None:
+        """Makes sure that those who live have the same secret."""
+        ...
+
     async def others(self) -> tuple[tuple[str, int], ...]:
         """(executor, ms since it was seen) of every other process that is known or has runs."""
         ...

@@ -95,6 +95,7 @@ class House:
         """Meets the others, takes up what nobody carries out, and minds both until the stack is left.
 
         Raises:
+            ConfigurationError: other processes have another secret.
             StoreError: the database does not answer.
         """
         means, stores = self._means, self._means.stores

@@ -43,8 +43,10 @@ class Peers:
         """Says so for the first time.
 
         Raises:
+            ConfigurationError: others have another secret.
             StoreError: the database does not answer.
         """
+        await self._presence.check_secret()
         await self._judging()
         self.alone = not await self._presence.others()
         if not self.alone:

@@ -65,7 +65,7 @@ async def open_stores(
             database = await Postgres.open(server)
             stack.push_async_callback(database.close)
             if executor is not None:
-                presence, bus = PostgresPresence(database, executor), PostgresBus(database, executor)
+                presence, bus = PostgresPresence(database, executor, secret), PostgresBus(database, executor)
                 stack.push_async_callback(presence.close)
         else:
             database = _sqlite(settings, stack, executing=executing)

@@ -9,10 +9,11 @@ import contextlib
 
 import structlog
 
-from netra_apex.errors import StoreError
+from netra_apex.errors import ConfigurationError, StoreError
 from netra_apex.stores.connecting import Connection, our_errors
 from netra_apex.stores.database import Row, Transaction
 from netra_apex.stores.postgres import Postgres
+from netra_apex.stores.sealing import Seal
 from netra_apex.stores.statements import statements
 
 SQL = statements("presence")
@@ -27,9 +28,10 @@ log = structlog.get_logger()
 class PostgresPresence:
     """See `core.ports.Presence`, which this is."""
 
-    def __init__(self, database: Postgres, executor: str) -> None:
+    def __init__(self, database: Postgres, executor: str, secret: str | None = None) -> None:
         self._database = database
         self._executor = executor
+        self._secret = None if secret is None else Seal.mark(secret)
         self._connection: Connection | None = None
         self._locked = False
         self._known = False
@@ -41,12 +43,25 @@ class PostgresPresence:
             StoreError: the database does not answer.
         """
         held = await self._hold()
-        values = {"executor": self._executor, "room": room}
+        values = {"executor": self._executor, "room": room, "secret": self._secret}
         row = await self._database.write(lambda tx: tx.one(SQL["seen"], values), user=None, repeatable=True)
         assert row is not None
         silent_ms, server_ms = row
         often, self._known = silent_ms < OFTEN_MS or not self._known, True
         return held and often and server_ms > YOUNG_MS
+
+    async def check_secret(self) -> None:
+        """Makes sure that those who live have the same secret: theirs is what runs are kept and logins are made with.
+
+        Raises:
+            ConfigurationError: one has another.
+        """
+        values = {"executor": self._executor, "secret": self._secret}
+        row = await self._database.read(lambda tx: tx.one(SQL["strangers"], values), user=None)
+        if row is not None and row[0]:
+            raise ConfigurationError(
+                "processes on this database have another NETRA_SECRET_KEY: give all of them the same one"
+            )
 
     async def others(self) -> tuple[tuple[str, int], ...]:
         """(executor, ms since it was seen) of every other process that is known or has runs."""

@@ -33,6 +33,9 @@ class Table:
         self.rooms.append(room)
         return self.judging
 
+    async def check_secret(self) -> None:
+        return None
+
     async def others(self) -> tuple[tuple[str, int], ...]:
         return tuple(self.silent.items())
 

@@ -9,6 +9,7 @@ from tests.support.bounded import run
 from tests.support.postgres import Database, PostgresServer, sql
 from tests.support.stores import accept, context_of
 
+from netra_apex.errors import ConfigurationError
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
 from netra_apex.stores import presence as presences
@@ -51,6 +52,25 @@ async def cut(database: Database, name: str) -> None:
         database,
         f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'netra {name}'",
     )
+
+
+def test_a_process_with_another_secret_than_those_who_live_is_refused(own, tmp_path) -> None:
+    async def main() -> None:
+        settings = Settings(home=tmp_path, database_url=own.url)
+        async with (
+            open_stores(settings, executor="exe_a", secret="a" * 32) as a,
+            open_stores(settings, executor="exe_b", secret="b" * 32) as b,
+            open_stores(settings, executor="exe_c", secret="a" * 32) as c,
+        ):
+            await presence(b).check_secret()
+            await presence(a).seen(5)
+            await presence(c).check_secret()
+            with pytest.raises(ConfigurationError, match="have another NETRA_SECRET_KEY"):
+                await presence(b).check_secret()
+            await silence(own, "exe_a", 2_000)
+            await presence(b).check_secret()  # who is dead may have had the one before
+
+    run(main())
 
 
 def test_a_process_that_lives_is_not_buried_though_it_was_silent_for_a_while(own, tmp_path) -> None:

@@ -1,8 +1,8 @@
 -- name: seen
 with before as (select seen_at from workers where executor = :executor),
      told as (
-       insert into workers (executor, room, started_at, seen_at)
-       values (:executor, :room, (extract(epoch from clock_timestamp()) * 1000)::bigint,
+       insert into workers (executor, room, secret, started_at, seen_at)
+       values (:executor, :room, :secret, (extract(epoch from clock_timestamp()) * 1000)::bigint,
                (extract(epoch from clock_timestamp()) * 1000)::bigint)
        on conflict (executor) do update set seen_at = excluded.seen_at, room = excluded.room
        returning seen_at
@@ -10,6 +10,11 @@ with before as (select seen_at from workers where executor = :executor),
 select coalesce(told.seen_at - before.seen_at, 1000000000),
        told.seen_at - (extract(epoch from pg_postmaster_start_time()) * 1000)::bigint
 from told left join before on true;
+
+-- name: strangers
+select count(*) from workers
+where executor <> :executor and secret <> :secret
+  and seen_at >= (extract(epoch from clock_timestamp()) * 1000)::bigint - 1000;
 
 -- name: forget
 delete from workers where executor = :executor;
