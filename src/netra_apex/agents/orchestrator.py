@@ -93,10 +93,12 @@ class ChatOrchestrator(SupervisorAgent):
         instructions = SystemMessage(ROUTING.format(members=members, myself=MYSELF))
         try:
             reply = await scope.model((instructions, *said), output_type=Routing, show=False)
+            routing: Routing = reply.output
         except OutputInvalid:
+            routing = Routing()
+        if not routing.intents and not routing.question.strip():
             # A model that cannot classify can still answer.
             return [Intent(intent=MYSELF, confidence=1)], ""
-        routing: Routing = reply.output
         known = {MYSELF, *(member.name for member in self.members)}
         return [each for each in routing.intents if each.intent in known], routing.question.strip()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pytest
 from tests.support.bounded import run
 
 from netra_apex import AgentRegistry, BaseAgent, ChatOrchestrator, RunScope, Runtime, Settings, UserExecutionContext
@@ -99,8 +100,9 @@ def test_small_talk_is_answered_by_itself(tmp_path: Path) -> None:
     assert [each.content for each in model.requests[1].messages] == ["Be brief.", "a room, and my bill"]
 
 
-def test_a_model_that_cannot_classify_still_answers(tmp_path: Path) -> None:
-    output, _ = answered(tmp_path, "no JSON at all", "Good morning!")
+@pytest.mark.parametrize("routing", ["no JSON at all", routed()])
+def test_a_model_that_cannot_classify_still_answers(tmp_path: Path, routing: str) -> None:
+    output, _ = answered(tmp_path, routing, "Good morning!")
     assert output == "Good morning!"
 
 
