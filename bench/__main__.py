@@ -18,6 +18,7 @@ from typing import Any
 from tests.support.postgres import PostgresServer
 from tests.support.wire_model import WireModel
 
+from bench import flood
 from bench.load import Driver
 from bench.parts import DRIVER_CPU, make_users, serving
 from netra_apex.cli.probe import percentile
@@ -99,6 +100,16 @@ async def idle(users: int, model_url: str) -> dict[str, Any]:
             }
 
 
+async def flooded(model_url: str, queued: int | None) -> dict[str, Any]:
+    """A flood by one user, with so long a queue for each (None: the default)."""
+    with tempfile.TemporaryDirectory(prefix="netra-bench-") as folder:
+        home = Path(folder)
+        await make_users(home, 2)
+        more = {} if queued is None else {"NETRA_QUEUED_PER_USER": str(queued)}
+        async with serving(home, model_url, settings=more | {"NETRA_FRAMES_PER_MINUTE": "100000"}) as served:
+            return {"queued_per_user": queued or "default", **await flood.measure(served.url)}
+
+
 async def main() -> None:
     """Every measurement, one after the other."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -106,6 +117,7 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="measured time of each loop")
     parser.add_argument("--idle", type=int, default=1000, help="users connected and silent; 0 leaves it out")
     parser.add_argument("--floor", action="store_true", help="beside each, the same from a relay that keeps nothing")
+    parser.add_argument("--flood", action="store_true", help="one user floods, another waits")
     parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server, started for it")
     parser.add_argument("--workers", type=int, default=0, help="processes that execute, beside one that serves")
     arguments = parser.parse_args()
@@ -130,6 +142,9 @@ async def main() -> None:
         if arguments.idle:
             print(f"{arguments.idle} idle users …", file=sys.stderr)
             report["idle"] = await idle(arguments.idle, model.url)
+        if arguments.flood:
+            print("a flood …", file=sys.stderr)
+            report["floods"] = [await flooded(model.url, queued) for queued in (flood.RUNS, None)]
         print(json.dumps(report, indent=2))
 
 

@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from netra_apex.server.passwords import hash_password
 from netra_apex.settings import Settings
@@ -18,6 +19,7 @@ from netra_apex.stores import open_stores
 ROOT = Path(__file__).resolve().parent.parent
 TICK = os.sysconf("SC_CLK_TCK")
 SERVER_CPU, DRIVER_CPU = 0, max(os.sched_getaffinity(0))
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 PASSWORD = "correct horse battery bench"
 
 
@@ -70,12 +72,19 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
-    home: Path, model_url: str, *, floor: bool = False, database_url: str | None = None, workers: int = 0
+    home: Path,
+    model_url: str,
+    *,
+    floor: bool = False,
+    database_url: str | None = None,
+    workers: int = 0,
+    settings: Mapping[str, str] = NO_SETTINGS,
 ) -> AsyncGenerator[Served]:
     """`netra serve`, or the floor, on one core; with workers, these execute and the server only serves."""
     port = free_port()
     environment = {
         **os.environ,
+        **settings,
         "NETRA_HOME": str(home),
         "OPENAI_BASE_URL": model_url,
         "OPENAI_API_KEY": "bench-key",
