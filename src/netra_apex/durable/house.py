@@ -99,6 +99,7 @@ class House:
             StoreError: the database does not answer.
         """
         means, stores = self._means, self._means.stores
+        stores.runs.on_given = self._given
         if stores.presence is not None and self._relay is not None and stores.bus is not None:
             self._relay.on_waiting = self.runner.look
             self._relay.on_back = self._on_back
@@ -144,6 +145,13 @@ class House:
         if self._relay is not None:
             by, waits = self._means.executor, not admitted.started
             self._relay.tell(Accepted(by, context.user_id, context.thread_id, run_id, waits=waits))
+
+    def _given(self, user_id: str, thread_id: str, run_id: str) -> None:
+        """A run was made here for a message that came too late for another: it waits for its turn."""
+        self._means.hub.announce(user_id, thread_id, run_id)
+        self.runner.look()
+        if self._relay is not None:
+            self._relay.tell(Accepted(self._means.executor, user_id, thread_id, run_id, waits=True))
 
     async def last_words(self) -> None:
         """Waits until others have been told what this process has to tell; not for long."""

@@ -110,13 +110,13 @@ class LocalRunner:
 
     def free(self) -> None:
         """See `Runner.free`."""
-        self._reserved -= 1
+        self._unreserve()
         self._freed()
 
     def start(self, order: Order) -> None:
         """See `Runner.start`."""
-        self._reserved -= 1
         self._begin(order, contextvars.copy_context())
+        self._unreserve()
 
     def look(self) -> None:
         """See `Runner.look`."""
@@ -239,7 +239,12 @@ class LocalRunner:
             await self._carry_on(claim)
             return True
         finally:
-            self._reserved -= 1
+            self._unreserve()
+
+    def _unreserve(self) -> None:
+        self._reserved -= 1
+        if not self._reserved:
+            # Nothing is about to begin any more that a cancel could have come too early for.
             self._too_early.clear()
 
     async def _carry_on(self, claim: Claim) -> None:

@@ -158,9 +158,10 @@ class Admission:
 
     async def _interrupt(self, user_id: str, accepted: Accepted) -> None:
         """Cancels what the thread was about to do before this run, which then has its turn."""
-        for run in await self._conversations.unfinished(user_id, accepted.thread_id):
-            if run.run_id < accepted.run_id:
-                await self.cancel(user_id, run.run_id, wait=False)
+        unfinished = [run.run_id for run in await self._conversations.unfinished(user_id, accepted.thread_id)]
+        if accepted.run_id in unfinished:
+            for run_id in unfinished[: unfinished.index(accepted.run_id)]:
+                await self.cancel(user_id, run_id, wait=False)
 
 
 def _check_thread(post: Post) -> None:

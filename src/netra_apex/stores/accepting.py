@@ -9,7 +9,7 @@ from netra_apex.core.conversations import Accepted, Admitted, Post
 from netra_apex.core.events import RunQueued, decode, encode, told_now
 from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage
 from netra_apex.core.runs import Seat
-from netra_apex.errors import IdempotencyConflict, NotFound
+from netra_apex.errors import IdempotencyConflict, NotFound, QueueFull
 from netra_apex.stores.database import Transaction
 from netra_apex.stores.statements import statements
 from netra_apex.stores.turns import reason_to_wait, standing
@@ -57,7 +57,7 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
     if stands[3] and (again := await accepted_before(tx, values, seat)) is not None:
         return again
     replaced = None if post.thread_id is None else await _check_thread(tx, post, values)
-    if post.if_busy == "steer" and (steered := await _steer(tx, post, values)) is not None:
+    if post.if_busy == "steer" and (steered := await _steer(tx, post, values, seat, stands[1])) is not None:
         return Admitted(steered, steers=True), 1
     reason = await reason_to_wait(tx, seat, post.if_busy, stands, values)
     position = 1
@@ -65,6 +65,9 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
         await tx.run(SQL["add_thread"], values)
     else:
         position = await _in_thread(tx, values, replaced)
+        if post.if_busy == "interrupt":
+            # With the acceptance, so that no crash comes between; who carries them out is told right after.
+            await tx.run(SQL["interrupt"], values | {"position": position})
     started = reason is None and seat.executor is not None
     row = values | {
         "position": position,
@@ -85,13 +88,20 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
     return Admitted(accepted, started=started, queued=queued), position
 
 
-async def _steer(tx: Transaction, post: Post, values: dict[str, Any]) -> Accepted | None:
-    """Gives the message to the run that the thread has; None where it has none, and the message makes one."""
+async def _steer(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat, waiting: int) -> Accepted | None:
+    """Gives the message to the run that the thread has; None where it has none, and the message makes one.
+
+    Raises:
+        QueueFull: with the user's runs that wait, as many of his messages are unheard as may wait.
+    """
     under_way = await tx.one(SQL["run_under_way"], values)
     if under_way is None:
         return None
     run_id, status = under_way
     target = values | {"run_id": run_id}
+    unheard = await tx.one(SQL["unheard_count"], target)
+    if unheard is not None and unheard[0] + waiting >= seat.queued_per_user:
+        raise QueueFull(f"{seat.queued_per_user} of your messages are waiting already")
     # It holds the run's row: a run that ends at this moment has ended, or finds that it was given this.
     if not await tx.run(SQL["steer"], target):
         return None

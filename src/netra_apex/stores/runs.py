@@ -1,7 +1,7 @@
 """Runs and their event log (port: `core.ports.Runs`). The owner is in every WHERE but the operator's."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -26,13 +26,17 @@ SQL = statements("runs")
 
 
 class RunStore:
-    """See `core.ports.Runs`, which this is. `history_messages` bounds what a run is told of its thread."""
+    """See `core.ports.Runs`, which this is. `history_messages` bounds what a run is told of its thread.
+
+    `on_given` is told (user, thread, run) of runs that were made for messages that came too late for another.
+    """
 
     def __init__(self, database: Database, history_messages: int, rows: StepRows) -> None:
         self._database = database
         self._limit = history_messages
         self._telling: dict[str, tuple[Told, asyncio.Future[None]]] = {}  # what has not been stored yet, by run
         self._rows = rows
+        self.on_given: Callable[[str, str, str], None] = lambda _user_id, _thread_id, _run_id: None
 
     async def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Admitted:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
@@ -124,12 +128,16 @@ class RunStore:
         told = Told(run, events, rows)
         stored = asyncio.ensure_future(self._database.write(told.store, user=context.user_id, linger=True))
         mine = self._telling[context.run_id] = (told, stored)
-        stored.add_done_callback(lambda _: self._forget(context.run_id, mine))
+        stored.add_done_callback(lambda _: self._stored(context, mine))
         return stored
 
-    def _forget(self, run_id: str, told: "tuple[Told, asyncio.Future[None]]") -> None:
-        if self._telling.get(run_id) is told:
-            del self._telling[run_id]
+    def _stored(self, context: UserExecutionContext, mine: "tuple[Told, asyncio.Future[None]]") -> None:
+        told, stored = mine
+        if self._telling.get(context.run_id) is mine:
+            del self._telling[context.run_id]
+        if not stored.cancelled() and stored.exception() is None:
+            for run_id in told.given:
+                self.on_given(context.user_id, context.thread_id, run_id)
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:
         """What later runs of the thread tell the model that this run said, calls and their answers included."""

@@ -53,6 +53,7 @@ class Told:
         self._steps = list(steps)
         self._begun = False
         self._steered = False
+        self.given: list[str] = []  # runs that were made for messages that came too late for this one
         self._lock = threading.Lock()  # a database may carry it out in a thread of its own
 
     def extend(self, epoch: int, events: Sequence[tuple[DurableEvent, str]], steps: Sequence[dict[str, Any]]) -> bool:
@@ -83,6 +84,7 @@ class Told:
         """
         with self._lock:
             self._begun = True
+        self.given = []
         seqs = [event.seq for event, _ in self._events]
         if seqs != list(range(self._before + 1, self._before + 1 + len(seqs))):
             raise StoreError(f"events {seqs} of run {self._run['run_id']} do not follow one another")
@@ -107,10 +109,13 @@ class Told:
         locks the run's row too: who takes the run up waits for what is being stored, and then reads it.
         """
         own = [event for event, _ in self._events if event.depth == 0]
+        ends = bool(own) and is_terminal(own[-1])
+        if ends:
+            # Before the run's row, as who accepts takes them: each would else have what the other waits for.
+            await tx.lock(self._run["user_id"])
         status = next((_STATUS[type(event)] for event in reversed(own) if type(event) in _STATUS), None)
         values = self._run | {"count": len(self._events), "before": self._before, "status": status, "now": now_ms()}
         values["heard"] = max((step["heard"] for step in self._steps), default=0)
-        ends = bool(own) and is_terminal(own[-1])
         if not ends and not self._events:
             # Steps alone do not follow any event: whatever the last one is.
             return await tx.run(SQL["fence_steps"], values) > 0
@@ -182,16 +187,17 @@ class Told:
                 if isinstance(event, AgentCompleted):
                     await self._keep_output(tx, event)
                 await tx.run(SQL["touch"], self._run | {"now": now_ms()})
-                await self._give_runs(tx)
+                if not isinstance(event, AgentCancelled):
+                    await self._give_runs(tx)
             case _:
                 pass
 
     async def _give_runs(self, tx: Transaction) -> None:
-        """A message that was to steer the run, and came too late for it, gets a run of its own."""
+        """A message that was to steer the run, and came too late for it, gets a run of its own.
+
+        Not where the run was cancelled: what was said to it was cancelled with it, and stays in the thread.
+        """
         unheard = await tx.all(SQL["unheard"], self._run) if self._steered else []
-        if not unheard:
-            return
-        await tx.lock(self._run["user_id"])
         for message_id, agent, permissions in unheard:
             row = await tx.one(SQL["next_position"], self._run)
             assert row is not None
@@ -210,6 +216,7 @@ class Told:
             }
             await tx.run(SQL["add_run"], run)
             await tx.run(SQL["give_run"], run)
+            self.given.append(str(run["run_id"]))
 
     async def _keep_output(self, tx: Transaction, event: AgentCompleted) -> None:
         """An output that no model answer has said is an answer too: the thread must show it."""

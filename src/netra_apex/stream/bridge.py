@@ -80,11 +80,14 @@ class WebSocketBridge:
         self.add(follower)
 
     def follow_new(self, thread_id: str, run_id: str) -> None:
-        """Follows a run of this user that was accepted this moment, from its first event.
+        """Follows a run of this user that was accepted this moment, or was given a message, from its first event.
 
-        Beyond the limit of subscriptions too: how many runs a user may have is limited where they are accepted.
+        Beyond the limit of subscriptions too: how many runs a user may have is limited where they are accepted. One
+        that is followed already goes on from where its reader is.
         """
-        self.add(Follower(run_id, 0, self._hub.open(self.user_id, thread_id, run_id)))
+        feed = self._hub.open(self.user_id, thread_id, run_id)
+        if run_id not in self._followed:
+            self.add(Follower(run_id, 0, feed))
 
     def check_room(self, runs: Iterable[str]) -> None:
         """Makes sure that these runs can be subscribed to.

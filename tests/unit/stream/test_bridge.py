@@ -243,6 +243,22 @@ def test_an_answer_comes_before_the_first_event_of_the_run_that_it_accepts() -> 
     run(main())
 
 
+def test_a_run_that_is_followed_already_is_not_told_anew_where_it_is_given_a_message() -> None:
+    async def main() -> None:
+        telling = Telling()
+        async with bridged(telling) as (bridge, socket):
+            emitter = telling.emitter()
+            context = emitter.context
+            bridge.follow_new(context.thread_id, context.run_id)
+            await tell(emitter, STARTED, THOUGHT)
+            await socket.until(2)
+            bridge.follow_new(context.thread_id, context.run_id)
+            await tell(emitter, COMPLETED)
+            assert [frame["seq"] for frame in await socket.until(3)] == [1, 2, 3]
+
+    run(main())
+
+
 def test_an_answer_that_came_while_the_log_was_read_still_comes_first() -> None:
     async def main() -> None:
         telling = Telling()

@@ -66,6 +66,14 @@ select messages.message_id, runs.agent, runs.permissions from messages join runs
 where user_id = :user_id and run_id = :run_id and role = 'user' and ordinal > 0 and ordinal > heard and steered > 0
 order by ordinal;
 
+-- name: unheard_count
+select count(*) from messages join runs using (user_id, run_id)
+where user_id = :user_id and run_id = :run_id and role = 'user' and ordinal > 0 and ordinal > heard;
+
+-- name: interrupt
+update runs set cancel_by = coalesce(cancel_by, cast(:user_id as text))
+where user_id = :user_id and thread_id = :thread_id and ended_at is null and position < :position;
+
 -- name: give_run
 update messages set run_id = :run_id, ordinal = 0, position = :position
 where user_id = :user_id and message_id = :message_id;
