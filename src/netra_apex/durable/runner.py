@@ -183,12 +183,16 @@ class LocalRunner:
                 log.warning("a run that nobody carries out is left to others", run_id=run_id)
                 await self._desk.turns.leave(user_id, run_id, epoch, self._desk.executor)
 
-    async def drain(self, seconds: float) -> None:
-        """Lets running runs end for so long, then suspends the rest, for who takes them up."""
+    async def drain(self, seconds: float, hurry: Callable[[], None]) -> None:
+        """Lets running runs end for so long, then suspends the rest, for who takes them up.
+
+        `hurry` is called in between: from then on the process is to end soon.
+        """
         self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._all_ended()
+        hurry()
         for run in list(self._live.values()):
             self._suspend(run)
         await self._all_ended()
