@@ -87,7 +87,7 @@ class Runtime:
     async def drain(self) -> None:
         """Lets running runs end within NETRA_DRAIN_SECONDS, leaves the rest to others, closes the sockets."""
         self.start_draining()
-        await self.house.runner.drain(self.settings.drain_seconds)
+        await self.house.runner.drain(self.settings.drain_seconds, self.stores.database.give_up_soon)
         await self.house.last_words()
         self.manager.close_all(Close.COME_BACK)
 

@@ -12,6 +12,7 @@ from tests.support.visitors import Visitor, ticks, told_to_the_end
 
 OUTAGE_SECONDS = 10
 ANSWER_SECONDS = 40  # an operation waits for its database for half a minute
+ENDS_SECONDS = 10  # one to drain, and some five; processes here share two cores
 
 
 def test_a_worker_that_hung_beyond_its_lease_lets_go_when_it_comes_back_and_serves_on(tmp_path, postgres, wire):
@@ -115,3 +116,23 @@ def test_a_database_that_is_restarted_is_found_again_at_once(tmp_path, postgres,
         door = many.api()
         many.worker(), many.worker()
         run(main(many, door), limit=60)
+
+
+def test_processes_that_are_told_to_stop_while_the_database_is_gone_end_soon(tmp_path, postgres, wire):
+    async def main(many, door, worker):
+        async with Client(door.url) as client:
+            socket = await client.socket(await client.login(many.person()))
+            run_id = (await socket.ask("2000 20", agent="ticker"))["run_id"]
+            await socket.until(lambda frame: frame.get("run_id") == run_id and frame.get("result") == 4)
+        await asyncio.to_thread(postgres.stop)
+        began = time.monotonic()
+        for process in (door, worker):
+            process.signal(signal.SIGTERM)
+        for process in (door, worker):
+            assert await asyncio.to_thread(process.ended, 60) == 0
+        assert time.monotonic() - began < ENDS_SECONDS, many.log()
+
+    with cluster(tmp_path, postgres, wire=wire, people=1, drain_seconds=1) as many:
+        run(main(many, many.api(), many.worker()), limit=150)
+    assert '"level": "error"' not in many.log()
+    assert "run broke" not in many.log()

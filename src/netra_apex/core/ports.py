@@ -311,7 +311,7 @@ class Bus(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Waits until what was sent is told, or lost."""
+        """Waits until what was sent is told, or cannot be for now."""
         ...
 
     async def run(self) -> None:

@@ -183,12 +183,16 @@ class LocalRunner:
                 log.warning("a run that nobody carries out is left to others", run_id=run_id)
                 await self._desk.turns.leave(user_id, run_id, epoch, self._desk.executor)
 
-    async def drain(self, seconds: float) -> None:
-        """Lets running runs end for so long, then suspends the rest, for who takes them up."""
+    async def drain(self, seconds: float, hurry: Callable[[], None]) -> None:
+        """Lets running runs end for so long, then suspends the rest, for who takes them up.
+
+        `hurry` is called in between: from then on the process is to end soon.
+        """
         self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._all_ended()
+        hurry()
         for run in list(self._live.values()):
             self._suspend(run)
         await self._all_ended()
@@ -302,14 +306,13 @@ class LocalRunner:
         except TakenOver as gone:
             # This process was away for so long that another took the run up: what it would have told is void.
             log.warning("a run is another process's by now", run_id=order.context.run_id, reason=str(gone))
+        except StoreError as error:
+            log.warning("a run broke as it could not be stored", run_id=order.context.run_id, error=str(error))
+            await self._end_broken(run, error)
         except Exception as error:
             # The run's boundary: whatever went wrong, the run must end (G3), and the other runs go on.
             log.exception("run broke", run_id=order.context.run_id)
-            if not run.suspended:
-                # What it was told to end as goes before what came in its way.
-                await self._recovery.end_broken(
-                    order.context, order.agent, run.halted or ending_of(error), epoch=run.epoch
-                )
+            await self._end_broken(run, error)
         finally:
             if run.suspended:
                 await self._leave(run)
@@ -318,6 +321,12 @@ class LocalRunner:
             run.ended.set()
             if run.steered:
                 self.look()  # what came too late for it has a run of its own
+
+    async def _end_broken(self, run: _Live, error: Exception) -> None:
+        if not run.suspended:
+            # What it was told to end as goes before what came in its way.
+            order, ending = run.order, run.halted or ending_of(error)
+            await self._recovery.end_broken(order.context, order.agent, ending, epoch=run.epoch)
 
     async def _ended_here(self, run: Run, by: str) -> bool:
         """Ends a run that waits."""

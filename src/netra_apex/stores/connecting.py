@@ -96,6 +96,12 @@ def is_open(connection: Connection) -> bool:
         return False
 
 
+def drop(connection: Connection) -> None:
+    """Ends a connection at once, if it has not ended: nobody waits for what its server may say."""
+    if is_open(connection):
+        connection.terminate()
+
+
 async def give_back(pool: Pool, connection: Connection) -> None:
     """Gives a connection back to its pool."""
     # One that breaks at this moment has been taken back by the pool itself, which then knows of no such loan.

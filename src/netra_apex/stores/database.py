@@ -76,6 +76,10 @@ class Database(Protocol):
         """Somebody waits: what was asked for goes to the disk at the end of this turn of the loop."""
         ...
 
+    def give_up_soon(self) -> None:
+        """The process ends: a database that is gone is waited for briefly from now on, by whoever waits already too."""
+        ...
+
     async def check(self) -> None:
         """Writes what is there already, down to the disk. Raises: StoreError: nothing can be written."""
         ...

@@ -7,7 +7,7 @@ shares the next one. A database that goes away for some seconds is waited for: j
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from secrets import token_hex
@@ -15,7 +15,6 @@ from typing import Any, Self, TypeVar, cast
 from zlib import crc32
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from netra_apex.errors import Refused, StoreError
 from netra_apex.stores.connecting import (
@@ -23,13 +22,14 @@ from netra_apex.stores.connecting import (
     Pool,
     Server,
     as_ours,
+    drop,
     give_back,
-    in_the_way,
     is_open,
     lost,
     our_errors,
 )
 from netra_apex.stores.database import Job, Row, Values
+from netra_apex.stores.patience import Patience
 from netra_apex.stores.rows import now_ms
 from netra_apex.stores.statements import statements
 
@@ -71,7 +71,7 @@ class Postgres:
     def __init__(self, server: Server, pool: Pool, ride_out_seconds: float) -> None:
         self.server = server
         self._pool = pool
-        self._ride_out_seconds = ride_out_seconds
+        self.patience = Patience(ride_out_seconds)
         self._lanes = [_Lane(self) for _ in range(LANES)]
         self._tasks: set[asyncio.Task[None]] = set()
         self._settled: list[str] = []
@@ -109,6 +109,10 @@ class Postgres:
         for lane in self._lanes:
             lane.hurry()
 
+    def give_up_soon(self) -> None:
+        """See `Database.give_up_soon`."""
+        self.patience.give_up_soon()
+
     async def check(self) -> None:
         """See `Database.check`."""
 
@@ -140,18 +144,6 @@ class Postgres:
             connection.terminate()
         await give_back(self._pool, connection)
 
-    async def riding_out(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `work` gives; done again while the database is gone, or had two transactions in each other's way."""
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(lambda error: lost(error) or in_the_way(error)),
-            stop=stop_after_delay(self._ride_out_seconds),
-            wait=wait_random_exponential(0.05, max=1.0),
-            reraise=True,
-        ):
-            with attempt:
-                return await work()
-        raise AssertionError("it either gives or raises")
-
     def _asked(self, job: Job[Any], user: str | None) -> _Asked:
         if self._closed:
             raise StoreError("the database is closed")
@@ -174,11 +166,14 @@ class Postgres:
                 if doubt is not None and await doubt.was_committed(PostgresTransaction(connection)):
                     return doubt.outcomes
                 return await _transaction(connection, begin, [asked], doubt)
+            except asyncio.CancelledError:
+                drop(connection)
+                raise
             finally:
                 await self.release(connection)
 
         try:
-            ((_, result, error),) = await self.riding_out(attempt)
+            ((_, result, error),) = await self.patience.riding_out(attempt)
             if doubt is not None:
                 self._settled.append(doubt.token)
         except Exception as raised:  # noqa: BLE001 - handed to whoever asked
@@ -279,7 +274,7 @@ class _Lane:
 
     async def _commit(self, batch: list[_Asked]) -> "list[_Outcome]":
         try:
-            return await self._database.riding_out(lambda: self._transaction(batch))
+            return await self._database.patience.riding_out(lambda: self._transaction(batch))
         except Exception as error:  # noqa: BLE001 - handed to whoever asked; the lane serves the others on
             if len(batch) == 1 or lost(error):
                 return [(asked, None, error) for asked in batch]
@@ -310,8 +305,7 @@ async def _transaction(
         await connection.execute(f"{begin}; {_acting_for(batch[0].user)}")
     except BaseException:
         # Where a transaction does not even begin, nobody knows in what state its connection is.
-        if is_open(connection):
-            connection.terminate()
+        drop(connection)
         raise
     try:
         if doubt is not None:
@@ -329,6 +323,9 @@ async def _transaction(
         if doubt is not None:
             doubt.outcomes = outcomes
         await connection.execute("commit")
+    except asyncio.CancelledError:
+        drop(connection)  # given up: a server that does not answer takes no rollback either
+        raise
     except BaseException:
         if is_open(connection):
             await connection.execute("rollback")

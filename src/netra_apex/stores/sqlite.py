@@ -313,6 +313,9 @@ class SQLite:
         """See `Database.hurry`."""
         self.file.hurry()
 
+    def give_up_soon(self) -> None:
+        """See `Database.give_up_soon`. A file is waited for by nobody."""
+
     async def check(self) -> None:
         """See `Database.check`."""
         await self.file.check()
