@@ -57,6 +57,8 @@ def check_fields(event: Frame) -> None:
         wanted = wanted | ({"result": object} if event["ok"] else {"error": dict})
     if event["depth"]:
         wanted = wanted | {"parent_agent": str, "parent_call_id": str}
+    if "again" in event:
+        wanted = wanted | {"again": bool}
     assert event.keys() == wanted.keys(), event
     for name, kind in wanted.items():
         assert isinstance(event[name], kind), (name, event)

@@ -98,7 +98,8 @@ class Transcript:
 
     def _ask(self, event: ApprovalRequested) -> None:
         until = event.expires_at[:16].replace("T", " ")
-        self.line(f"{_indent(event.depth)}? {call_of(event)} needs your approval, until {until} UTC", ASKS)
+        asks = "may have been made already; make it again?" if event.again is True else "needs your approval,"
+        self.line(f"{_indent(event.depth)}? {call_of(event)} {asks} until {until} UTC", ASKS)
 
     def _about(self, frame: Frame) -> None:
         match frame:

@@ -59,7 +59,7 @@ class OpenThread(ThreadInfo, frozen=True):
 
 
 class ApprovalInfo(msgspec.Struct, frozen=True):
-    """A call that waits for this user's decision, until `expires_at`."""
+    """A call that waits for this user's decision, until `expires_at`; `again`: it may have been made already."""
 
     approval_id: str
     run_id: str
@@ -69,6 +69,7 @@ class ApprovalInfo(msgspec.Struct, frozen=True):
     arguments: Any
     requested_at: datetime
     expires_at: datetime
+    again: bool = False
 
 
 class Login(msgspec.Struct, frozen=True):

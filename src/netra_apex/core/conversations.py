@@ -81,7 +81,10 @@ class Admitted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Approval:
-    """A call that waits, or waited, for its user's word. `arguments` is JSON, redacted; `decision` None while open."""
+    """A call that waits, or waited, for its user's word. `arguments` is JSON, redacted; `decision` None while open.
+
+    `again`: it was begun before and nobody saw how it ended.
+    """
 
     approval_id: str
     run_id: str
@@ -91,6 +94,7 @@ class Approval:
     arguments: str
     requested_at: datetime
     expires_at: datetime
+    again: bool = False
     decision: str | None = None
 
 

@@ -73,13 +73,17 @@ class ToolCompleted(_Header, frozen=True, kw_only=True, tag="tool_completed"):
 
 
 class ApprovalRequested(_Header, frozen=True, kw_only=True, tag="approval_requested"):
-    """A call waits for a person's word. `expires_at` is RFC 3339: until then one may decide, once."""
+    """A call waits for a person's word. `expires_at` is RFC 3339: until then one may decide, once.
+
+    `again` is there, and true, where the call was begun before and nobody saw how it ended: it may have been made.
+    """
 
     approval_id: str
     call_id: str
     tool: str
     arguments: Any
     expires_at: str
+    again: bool | UnsetType = UNSET
 
 
 class ApprovalDecided(_Header, frozen=True, kw_only=True, tag="approval_decided"):

@@ -111,7 +111,10 @@ class DecisionBody(_Body):
 
 
 class ApprovalShape(BaseModel):
-    """A call that waits for its user's word. `arguments` are as the run told them; `decision` is null while open."""
+    """A call that waits for its user's word. `arguments` are as the run told them; `decision` is null while open.
+
+    `again`: the call was begun before and nobody saw how it ended, so that it may have been made already.
+    """
 
     approval_id: str
     run_id: str
@@ -121,6 +124,7 @@ class ApprovalShape(BaseModel):
     arguments: Any
     requested_at: Instant
     expires_at: Instant
+    again: bool
     decision: str | None
 
     @classmethod
@@ -135,6 +139,7 @@ class ApprovalShape(BaseModel):
             arguments=from_json(approval.arguments),
             requested_at=approval.requested_at,
             expires_at=approval.expires_at,
+            again=approval.again,
             decision=approval.decision,
         )
 

@@ -104,7 +104,7 @@ class ApprovalStore:
 
 
 def _approval(row: Row) -> Approval:
-    approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at, decision = row
+    approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at, again, decision = row
     return Approval(
         approval_id=approval_id,
         run_id=run_id,
@@ -114,5 +114,6 @@ def _approval(row: Row) -> Approval:
         arguments=arguments,
         requested_at=from_ms(requested_at),
         expires_at=from_ms(expires_at),
+        again=bool(again),
         decision=decision,
     )

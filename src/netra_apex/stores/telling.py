@@ -168,6 +168,7 @@ class Told:
                     # Several may be asked for in one millisecond, and a person decides on the first that he was shown.
                     "position": now * 1_000 + event.seq % 1_000,
                     "expires_at": to_ms(datetime.fromisoformat(event.expires_at)),
+                    "again": int(event.again is True),
                 }
                 await tx.run(APPROVALS["ask"], self._run | asked)
             case ApprovalDecided():

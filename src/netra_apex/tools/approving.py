@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from netra_apex.core.events import ApprovalDecided, ApprovalRequested, as_told
 from netra_apex.core.ids import new_id
@@ -25,6 +26,7 @@ def ask(call: Call, user_id: str, lifetime: timedelta, *, again: bool = False) -
         tool=call.name,
         arguments=call.arguments,
         expires_at=expires_at,
+        again=again or UNSET,
     )
 
 

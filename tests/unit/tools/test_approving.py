@@ -438,6 +438,7 @@ async def lost() -> tuple[Bench, Bench, ApprovalRequested]:
 def test_of_a_call_that_a_crash_cut_off_its_user_is_asked_whether_to_make_it_again() -> None:
     async def main() -> None:
         first, second, asked = await lost()
+        assert asked.again is True, "a person is told that it may have been done already"
         third = taken_up(first, approve(asked), steps=second.recorder.steps, events=all_of(first, second))
         assert await third.ask(WIRE) == ["wired 1"]
         assert kinds(third) == ["approval_decided", "tool_completed"]

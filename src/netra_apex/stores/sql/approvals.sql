@@ -1,17 +1,18 @@
 -- name: ask
 insert into approvals (user_id, approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, position,
-                       expires_at)
-values (:user_id, :approval_id, :run_id, :thread_id, :call_id, :tool, :arguments, :now, :position, :expires_at);
+                       expires_at, again)
+values (:user_id, :approval_id, :run_id, :thread_id, :call_id, :tool, :arguments, :now, :position, :expires_at, :again);
 
 -- name: pending
-select approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at, decision, approvals.position
+select approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at, again, decision,
+       approvals.position
 from approvals join runs using (user_id, run_id, thread_id)
 where user_id = :user_id and decision is null and expires_at > :now and ended_at is null
   and (approvals.position, approval_id) > (:after, :after_id)
 order by approvals.position, approval_id limit :limit;
 
 -- name: approval
-select approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at, decision
+select approval_id, run_id, thread_id, call_id, tool, arguments, requested_at, expires_at, again, decision
 from approvals where user_id = :user_id and approval_id = :approval_id;
 
 -- name: hold

@@ -18,6 +18,7 @@ create table approvals (
     requested_at bigint not null,
     position     bigint not null,             -- orders them: by time, and those of a run as it asked
     expires_at   bigint not null,
+    again        bigint not null default 0,   -- whether the call may have been made before
     decision     text check (decision in ('approve', 'reject', 'expired')),
     decided_by   text,
     decided_at   bigint,

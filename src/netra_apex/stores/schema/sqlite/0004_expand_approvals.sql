@@ -13,6 +13,7 @@ create table approvals (
     requested_at integer not null,
     position     integer not null,            -- orders them: by time, and those of a run as it asked
     expires_at   integer not null,
+    again        integer not null default 0,   -- whether the call may have been made before
     decision     text check (decision in ('approve', 'reject', 'expired')),
     decided_by   text,
     decided_at   integer,
