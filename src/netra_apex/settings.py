@@ -234,9 +234,12 @@ class Settings(BaseSettings):
         """Makes the home (mode 0700) and returns the signing secret: the one that is set, else the generated one.
 
         Raises:
-            ConfigurationError: the file of the generated one holds none.
+            ConfigurationError: the home cannot be made, or the file of the generated one holds none.
         """
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigurationError(f"NETRA_HOME {self.home} cannot be made a folder: {error.strerror}") from error
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
         path = self.home / "secret"

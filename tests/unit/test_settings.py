@@ -385,3 +385,9 @@ def test_a_tools_process_is_given_the_environment_without_what_is_the_servers_al
     # No setting that is a secret is forgotten, whichever comes.
     secret = {variable(name) for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
     assert secret == {"NETRA_SECRET_KEY", "OPENAI_API_KEY"}
+
+
+def test_a_home_that_cannot_be_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(ConfigurationError, match=r"NETRA_HOME .*taken cannot be made a folder: File exists"):
+        Settings(home=tmp_path / "taken").prepare_home()

@@ -73,6 +73,8 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _from_name(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigurationError(f"{name!r} names no application: name a file such as app.py, or module:{ATTRIBUTE}")
     sys.path.insert(0, str(Path.cwd()))
     with _UsersCode(name, Path.cwd()):
         try:

@@ -123,8 +123,12 @@ async def _reason(tx: Transaction, seat: Seat, active: int, in_thread: int, valu
         return "as many of your runs as may be are under way"
     if seat.executor is None:
         # Others execute: it waits where none of them has room.
-        free = await tx.one(SQL["free_room"], {"since": values["now"] - FRESH_MS})
-        return None if free is not None and free[0] > 0 else "the server is busy"
+        found = await tx.one(SQL["free_room"], {"fresh": FRESH_MS})
+        assert found is not None
+        room, runs = found
+        if not room:
+            return "no process executes runs at present"
+        return None if room > runs else "the server is busy"
     return None if seat.room else "the server is busy"
 
 

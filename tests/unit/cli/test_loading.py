@@ -56,6 +56,7 @@ def test_without_an_application_the_demo_team_is_served() -> None:
         ("none.py", None, "there is no file none.py"),
         ("no_module:registry", None, "there is no module 'no_module'"),
         ("no.module", None, "there is no module 'no.module'"),
+        (".", None, "'.' names no application"),
         (":registry", None, "':registry' names no application"),
         ("plain.py", "x = 1", "plain.py has no registry: write registry = AgentRegistry"),
         ("plain.py:other", "x = 1", "plain.py has no other"),

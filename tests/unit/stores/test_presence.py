@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from tests.support.bounded import run
 from tests.support.postgres import Database, PostgresServer, sql
 from tests.support.stores import accept, context_of
 
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.conversations import Post
+from netra_apex.core.runs import Seat
 from netra_apex.errors import ConfigurationError
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
@@ -69,6 +73,29 @@ def test_a_process_with_another_secret_than_those_who_live_is_refused(own, tmp_p
                 await presence(b).check_secret()
             await silence(own, "exe_a", 2_000)
             await presence(b).check_secret()  # who is dead may have had the one before
+
+    run(main())
+
+
+def test_who_only_serves_says_whether_somebody_is_there_to_execute_whatever_its_clock_says(own, tmp_path) -> None:
+    async def reason(stores: Stores) -> str | None:
+        context = UserExecutionContext.new("ada")
+        admitted = await stores.runs.accept(context, Post(content="hi"), agent="helper", seat=Seat(executor=None))
+        return None if admitted.queued is None else json.loads(admitted.queued)["reason"]
+
+    async def main() -> None:
+        async with process(own, tmp_path, "exe_door") as door, process(own, tmp_path, "exe_worker") as worker:
+            await presence(door).seen(0)
+            assert await reason(door) == "no process executes runs at present"
+            await presence(worker).seen(3)
+            assert await reason(door) is None, "of the one run before there is room for two more"
+            assert await reason(door) is None
+            assert await reason(door) == "the server is busy"
+            # The database's clock is another one than ours.
+            await ask(own, "update workers set seen_at = seen_at - 3600000")
+            assert await reason(door) == "the server is busy"
+            await presence(door).seen(0)
+            assert await reason(door) == "no process executes runs at present"
 
     run(main())
 

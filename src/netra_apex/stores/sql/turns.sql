@@ -14,9 +14,11 @@ where user_id = :user_id and executor is null and ended_at is null and status <>
       and before.position < one.position);
 
 -- name: free_room
-select coalesce((select sum(room) from workers where seen_at > :since), 0)
-     - (select count(*) from runs where executor is not null and ended_at is null)
-     - (select count(*) from runs where executor is null and ended_at is null and status <> 'waiting');
+select there.room,
+       (select count(*) from runs where executor is not null and ended_at is null)
+     + (select count(*) from runs where executor is null and ended_at is null and status <> 'waiting')
+from (select coalesce(sum(room), 0) as room from workers
+      where seen_at > (select max(seen_at) from workers) - :fresh) there;
 
 -- name: waiting
 with recursive users (user_id) as (
