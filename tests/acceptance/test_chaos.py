@@ -54,9 +54,9 @@ def test_killed_at_random_no_run_is_lost_doubled_or_out_of_order(server):
         reference = await calm(server, server.person())
         names = [server.person() for _ in range(5)]
         began = time.monotonic()
-        followed, kills = await storm(server, names, runs=15, kills=3, seed=7)
+        followed, struck = await storm(server, names, runs=15, kills=3, seed=7)
         assert time.monotonic() - began < 60
-        return judge(server, followed | {reference[0]["run_id"]: reference}, reference, kills)
+        return judge(server, followed | {reference[0]["run_id"]: reference}, reference, struck["killed"])
 
     verdict = asyncio.run(scenario())
     assert verdict.amiss == []

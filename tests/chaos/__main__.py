@@ -46,9 +46,10 @@ def on_sqlite(asked: argparse.Namespace, place: Path, wire: WireModel) -> Verdic
     with server:
         reference = asyncio.run(calm(server, server.person()))
         names = [server.person() for _ in range(asked.users)]
-        followed, kills = asyncio.run(storm(server, names, runs=asked.runs, kills=asked.kills, seed=asked.seed))
+        followed, struck = asyncio.run(storm(server, names, runs=asked.runs, kills=asked.kills, seed=asked.seed))
         followed[reference[0]["run_id"]] = reference
-        verdict = judge(server, followed, reference, kills)
+        verdict = judge(server, followed, reference, asked.kills)
+        verdict.struck = dict(struck)
         if "Traceback" in server.log():
             verdict.amiss.append("the server's log has a stack trace")
     return verdict

@@ -6,7 +6,7 @@ import contextlib
 import random
 import signal
 
-from tests.chaos.storm import ask, connected
+from tests.chaos.storm import ask, connected, cut_at_times
 from tests.chaos.verdict import Event
 from tests.support.cluster import Cluster, Process
 
@@ -22,6 +22,7 @@ class Storm:
         self._many = many
         self._doors = doors
         self._workers = workers
+        self.seed = seed
         self._chance = random.Random(seed)
         self._away: set[Process] = set()
         self.struck: collections.Counter[str] = collections.Counter()
@@ -106,7 +107,9 @@ async def storm_over_many(
     over = asyncio.Event()
 
     async def user(number: int, name: str) -> None:
-        async with connected(doors[number % len(doors)], name) as connection:
+        cuts = random.Random(f"{storm.seed} {number}")
+        door = doors[number % len(doors)]
+        async with connected(door, name) as connection, cut_at_times(connection, cuts, storm.struck):
             while len(followed) < runs or not over.is_set():
                 await ask(connection, followed)
 

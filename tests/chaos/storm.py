@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -70,6 +71,25 @@ async def connected(server: Server | Process, name: str) -> AsyncIterator[Connec
             yield connection
 
 
+@contextlib.asynccontextmanager
+async def cut_at_times(connection: Connection, chance: random.Random, struck: Counter[str]) -> AsyncIterator[None]:
+    """Cuts the connection's socket at random moments, in the middle of whatever is on it."""
+
+    async def cut() -> None:
+        while True:
+            await asyncio.sleep(chance.uniform(0.5, 4))
+            socket = connection.line._socket
+            if socket is not None and not socket.closed and (transport := socket._writer.transport) is not None:
+                transport.abort()
+                struck["sockets cut"] += 1
+
+    cutting = asyncio.create_task(cut())
+    try:
+        yield
+    finally:
+        cutting.cancel()
+
+
 async def calm(server: Server | Process, name: str) -> list[Told]:
     """The log of a run that nobody disturbs."""
     followed: dict[str, list[Told]] = {}
@@ -79,25 +99,28 @@ async def calm(server: Server | Process, name: str) -> list[Told]:
 
 async def storm(
     server: Server, names: list[str], *, runs: int, kills: int, seed: int
-) -> tuple[dict[str, list[Told]], int]:
-    """At least so many runs under so many kills: what each user was told, and how many kills there were.
+) -> tuple[dict[str, list[Told]], Counter[str]]:
+    """At least so many runs under so many kills: what each user was told, and what struck how often.
 
     The users ask again, each as soon as he has his answer, until there were enough of both.
     """
     followed: dict[str, list[Told]] = {}
+    struck: Counter[str] = Counter()
     over = asyncio.Event()
 
-    async def user(name: str) -> None:
-        async with connected(server, name) as connection:
+    async def user(number: int, name: str) -> None:
+        cuts = random.Random(f"{seed} {number}")
+        async with connected(server, name) as connection, cut_at_times(connection, cuts, struck):
             while len(followed) < runs or not over.is_set():
                 await ask(connection, followed)
 
     async with asyncio.TaskGroup() as group:
-        for name in names:
-            group.create_task(user(name))
+        for number, name in enumerate(names):
+            group.create_task(user(number, name))
         await _kill(server, random.Random(seed), kills)
         over.set()
-    return followed, kills
+    struck["killed"] = kills
+    return followed, struck
 
 
 async def _kill(server: Server, chance: random.Random, kills: int) -> None:
