@@ -311,11 +311,8 @@ class ToolDispatcher(ToolCalls):
             self._hooks.went_on()
             # Before it is told: a call whose end could not be told must not be told a second end.
             call.outcome = outcome
-            stored = self._emitter.emit(completed(call, outcome), steps=(ended(call, outcome),))
-            if call.by_code:
-                # On disk before the agent's code knows of it: what it does next may rest on this, which no crash must
-                # undo. A model does nothing but ask for calls, and none begins before what was told before is stored.
-                await stored
+            # On disk before the agent knows of it: what it does next may rest on this, which no crash must undo.
+            await self._emitter.emit(completed(call, outcome), steps=(ended(call, outcome),))
 
     async def _work(self, call: Call, tool: Tool) -> Done:
         """What an attempt does: all that runs an application's code is in here, validators and serialisers too."""
