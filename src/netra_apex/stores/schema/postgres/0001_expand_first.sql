@@ -147,7 +147,6 @@ create table steps (
 create table workers (
     executor   text collate "C" primary key,
     room       bigint not null,               -- how many runs it may have at once
-    secret     text,                          -- a mark of its NETRA_SECRET_KEY, which must be the same for all
     started_at bigint not null,
     seen_at    bigint not null
 );
