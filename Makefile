@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[providers]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[providers,langgraph,openai-agents]" --group dev
 	@touch $@
 
 serve: setup
