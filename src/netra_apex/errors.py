@@ -3,6 +3,7 @@
     NetraError
     ├── ConfigurationError      the process cannot start or the application is wrong; `netra` exits with 2
     │   ├── RegistryError       an agent class that may not be registered, and why
+    │   ├── PlanError           a team's plan that cannot be carried out, or a file that is none
     │   ├── ToolDefinitionError a tool whose signature makes no schema
     │   └── HomeInUse           another process executes runs on this home
     ├── InvalidContext          an identity that is empty, a placeholder, or nested too deep
@@ -56,6 +57,18 @@ class RegistryError(ConfigurationError):
 
     def __str__(self) -> str:
         return f"{self.agent} cannot be registered: {self.reason}"
+
+
+class PlanError(ConfigurationError):
+    """A team's plan that cannot be carried out; `plan` is its goal, or the file that it was to be read from."""
+
+    def __init__(self, plan: str, reason: str) -> None:
+        super().__init__(plan, reason)
+        self.plan = plan
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the plan {self.plan!r} cannot be carried out: {self.reason}"
 
 
 class ToolDefinitionError(ConfigurationError):

@@ -9,10 +9,10 @@ import pytest
 import netra_apex
 
 PUBLIC = {
-    "AgentRegistry", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
-    "ConfigurationError", "NetraError", "Refused", "Reply", "Result", "RunFailed", "RunScope", "Runtime", "Settings",
-    "SupervisorAgent", "SystemMessage", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage",
-    "create_app", "tool",
+    "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
+    "ConfigurationError", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply", "Result", "Review",
+    "RunFailed", "RunScope", "Runtime", "Settings", "SupervisorAgent", "SystemMessage", "Team", "TeamReport",
+    "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "create_app", "tool",
 }  # fmt: skip
 
 

@@ -155,8 +155,14 @@ class EngineScope(Delegating):
             output = await self.tools.call(tool, **tool.arguments(task))
         except CallFailed as error:
             return Result(ok=False, error=CallError(error.agent_code or error.code, error.message))
+        try:
+            result = Result(ok=True, output=typed(member, output))
+        except ValidationError as error:
+            # The member's own code did not keep to what its class says.
+            said = f"{member.name}'s output is not of its output_type: {_first_of(error)}"
+            return Result(ok=False, error=CallError("agent_error", said))
         lent.delivered[member.name] = output
-        return Result(ok=True, output=typed(member, output))
+        return result
 
     async def hand(self, member: type[BaseAgent], task: Any, share: tuple[str, ...]) -> Any:
         """See `Delegating.hand`."""
@@ -286,9 +292,11 @@ def _with_output(reply: Reply, adapter: TypeAdapter[Any], model: str) -> Reply:
     try:
         output = adapter.validate_json(reply.text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise OutputInvalid(
-            f"{where}: {first['msg']}." if where else f"{first['msg']}.", model=model, text=reply.text
-        ) from error
+        raise OutputInvalid(_first_of(error), model=model, text=reply.text) from error
     return Reply(text=reply.text, thinking=reply.thinking, usage=reply.usage, output=output)
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}." if where else f"{first['msg']}."
