@@ -1,8 +1,8 @@
 """A team's run in processes that are killed at each of their writes, and what the next process makes of it.
 
-`python -m tests.support.killed_team FOLDER` prints a JSON line for the run that nobody kills, and one for each kill:
-how the killed process ended, who had finished by then, whom the next one asked, and what the whole run told. Each
-process is forked from one that has imported everything and has neither a thread nor a loop.
+`python -m tests.support.killed_team FOLDER TEAM` prints a JSON line for the run that nobody kills, and one for each
+kill: how the killed process ended, what it had told and whom it had asked, whom the next one asked, and what the whole
+run told. Each process is forked from one that has imported everything and has neither a thread nor a loop.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from examples.product_team import registry
+from examples.product_team import ProductTeam
 
-from netra_apex import Runtime, Settings
+from netra_apex import AgentRegistry, ChatAgent, Mission, Phase, Plan, Runtime, Settings, Team
 from netra_apex.core.conversations import Post
 from netra_apex.core.messages import ModelRequest, Reply, Usage
 from netra_apex.core.voices import Deltas
@@ -26,8 +26,34 @@ from netra_apex.stores.telling import Told
 REQUEST = "A shopping list for two"
 SECONDS = 30
 # Of three side by side the last is first, and after the kill the first is.
-FIRST_TIME = {"store": 0.06, "api": 0.03}
-NEXT_TIME = {"page": 0.06, "api": 0.03}
+FIRST_TIME = {"store": 0.06, "api": 0.03, "a1": 0.03}
+NEXT_TIME = {"page": 0.06, "api": 0.03, "b2": 0.03}
+
+
+class Worker(ChatAgent):
+    """Works."""
+
+    name = "worker"
+
+
+class Chains(Team):
+    """Two chains side by side: which goes on first is another in each process."""
+
+    name = "chains"
+    plan = Plan(
+        goal="Go on",
+        phases=(
+            Phase("first", (Mission("a1", Worker, "Begin."), Mission("b1", Worker, "Begin."))),
+            Phase(
+                "second",
+                (Mission("a2", Worker, "Go on.", after=("a1",)), Mission("b2", Worker, "Go on.", after=("b1",))),
+            ),
+            Phase("last", (Mission("end", Worker, "End."),)),
+        ),
+    )
+
+
+registry = AgentRegistry([ProductTeam, Chains])
 
 
 class Recording:
@@ -99,12 +125,12 @@ def runtime(home: Path, seconds: Mapping[str, float]) -> Runtime:
     return Runtime(registry, Settings(home=home, drain_seconds=1), model=Recording(home / "asked", seconds))
 
 
-def begun(home: Path, killing: Killing | None = None) -> Any:
+def begun(home: Path, team: str, killing: Killing | None = None) -> Any:
     """Posts, and follows the run to its end."""
 
     async def main() -> Any:
         async with asyncio.timeout(SECONDS), runtime(home, FIRST_TIME) as process:
-            accepted = await process.admission.post("ada", frozenset(), Post(content=REQUEST))
+            accepted = await process.admission.post("ada", frozenset(), Post(content=REQUEST, agent=team))
             (home / "run").write_text(accepted.run_id)
             events = await told(process, accepted.run_id)
         return {"events": events, "writes": killing.writes if killing else 0}
@@ -132,9 +158,9 @@ def lines(home: Path) -> list[str]:
     return (home / "asked").read_text().splitlines() if (home / "asked").exists() else []
 
 
-def played(folder: Path) -> Iterator[dict[str, Any]]:
+def played(folder: Path, team: str) -> Iterator[dict[str, Any]]:
     def whole() -> Any:
-        return begun(home(folder, "whole"), Killing(0, ""))
+        return begun(home(folder, "whole"), team, Killing(0, ""))
 
     _, first = forked(whole)
     yield {"kill": None, "events": first["events"], "asked": lines(folder / "whole"), "writes": first["writes"]}
@@ -143,7 +169,7 @@ def played(folder: Path) -> Iterator[dict[str, Any]]:
             at = home(folder, f"{number}-{when}")
 
             def killed(at: Path = at, number: int = number, when: str = when) -> Any:
-                return begun(at, Killing(number, when))
+                return begun(at, team, Killing(number, when))
 
             died, _ = forked(killed)
             before = lines(at)
@@ -161,5 +187,5 @@ def home(folder: Path, name: str) -> Path:
 
 
 if __name__ == "__main__":
-    for line in played(Path(sys.argv[1])):
+    for line in played(Path(sys.argv[1]), sys.argv[2]):
         print(json.dumps(line), flush=True)
