@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -10,9 +11,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from examples import orders, plain_agent, typed_output
+import pytest
+from examples import orders, plain_agent, product_team, typed_output
 
-from netra_apex import AgentRegistry, AssistantMessage, UserMessage
+from netra_apex import AgentRegistry, AssistantMessage, Team, UserMessage
 from netra_apex.client import Client
 from netra_apex.core.events import AgentCompleted, AgentThinking, ToolCompleted, ToolExecuting
 from netra_apex.testing import Outcome, ScriptedModel, harness
@@ -158,6 +160,57 @@ def test_netra_serves_the_orders_example_and_its_probe_is_content(tmp_path: Path
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 ok, 0 failed" in done.stdout
+
+
+CONTRACTS = {
+    name: {"takes": f"{name} in", "gives": f"{name} out", "rules": ["fast"]} for name in ("store", "api", "page")
+}
+PRODUCT_TEAMS = {
+    "python": product_team.registry,
+    "toml": AgentRegistry([Team.from_toml(ROOT / "examples/product_team.toml")]),
+}
+
+
+@pytest.mark.parametrize("kind", PRODUCT_TEAMS)
+def test_each_implementer_of_the_product_team_is_shown_its_own_contract_and_nothing_else(kind: str) -> None:
+    built = json.dumps({"code": "pass", "notes": ""})
+    steps = (
+        json.dumps({"summary": "A list", "must": ["be shared"]}),
+        json.dumps(CONTRACTS),
+        json.dumps({"cases": ["two add at once"]}),
+        *(built, built, built),
+        json.dumps({"passed": True, "findings": []}),
+        *((json.dumps({"accepted": True}),) if kind == "toml" else ()),
+        "Here it is.",
+    )
+    outcome, model = ask(PRODUCT_TEAMS[kind], "A shopping list for two", steps=steps)
+    assert outcome.output["percent"] == 100, outcome.output["text"]
+    assert outcome.output["missions"][-1]["deliverable"] == "Here it is."
+    asked = [request.messages[-1].content for request in model.requests[3:6]]
+    assert asked == [
+        f"# Mission: {name}\n\nBuild this part as its contract says.\n\n## design.{name}\n\n{json.dumps(contract)}"
+        for name, contract in CONTRACTS.items()
+    ]
+
+
+@pytest.mark.parametrize("kind", PRODUCT_TEAMS)
+def test_the_product_team_works_offline(kind: str) -> None:
+    async def main() -> Outcome:
+        async with harness(PRODUCT_TEAMS[kind]) as app:
+            return await app.ask("A shopping list for two")
+
+    outcome = asyncio.run(main())
+    assert [each["status"] for each in outcome.output["missions"]] == ["done"] * 8
+
+
+def test_netra_serves_a_team_that_is_nothing_but_a_file(tmp_path: Path) -> None:
+    add_ada(tmp_path)
+    with running(tmp_path, BIN / "netra", "serve", "examples/product_team.toml", "--port", "0") as url:
+        question = ("--message", "A shopping list for two")
+        done = command(
+            tmp_path, BIN / "netra", "probe", url, "--user", "ada", *question, "--password-stdin", stdin=PASSWORD
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_mounted_server_answers_under_its_path_beside_the_hosts_own_page(tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """`Team`: carries out a declared plan, each mission by its agent, which sees what the plan shows it and no more."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from netra_apex.agents.assignment import Assignment, Review, form_for, problem_of, received
+from netra_apex.agents.base import BaseAgent
 from netra_apex.agents.chat import text_of
-from netra_apex.agents.plan import REQUEST, Mission, Plan
+from netra_apex.agents.plan import REQUEST, Criterion, Mission, Plan
+from netra_apex.agents.plan_toml import PlanFile
 from netra_apex.agents.report import MissionReport, TeamReport, blocker, progress, report_of
 from netra_apex.agents.supervisor import SupervisorAgent
 from netra_apex.core.scope import RunScope
@@ -38,6 +41,26 @@ class Team(SupervisorAgent):
         if not isinstance(plan, Plan):
             raise PlanError(cls.__qualname__, f"its plan is a {type(plan).__name__}, not a Plan")
         cls.members = plan.agents
+
+    @classmethod
+    def from_toml(
+        cls,
+        path: Path | str,
+        *,
+        agents: Sequence[type[BaseAgent]] = (),
+        types: Sequence[Any] = (),
+        criteria: Sequence[Criterion] = (),
+    ) -> type[Self]:
+        """A team of its own, as a file describes it. The file may name these agents, types and criteria.
+
+        Raises:
+            PlanError: it cannot be read, is no team, or its plan cannot be carried out; with the key.
+        """
+        read = PlanFile(Path(path), agents, types, criteria).team()
+        return cast(
+            "type[Self]",
+            type(cls)(read.name, (cls,), {"__doc__": read.description, "name": read.name, "plan": read.plan}),
+        )
 
     async def run(self, task: Any, scope: RunScope) -> TeamReport:
         """Carries out the plan for this request.

@@ -1,4 +1,4 @@
-"""Finding the application that a command was given: a file, `module:attribute`, or the built-in demo team."""
+"""Finding the application that a command was given: a file, `module:attribute`, a team, or the built-in demo team."""
 
 import importlib
 import importlib.util
@@ -32,13 +32,15 @@ class ApplicationBroken(ConfigurationError):
 
 
 def load_registry(source: str | None) -> "AgentRegistry":
-    """The registry of an application: `path/app.py[:name]` or `module:name`; None is the demo team.
+    """The registry of an application: `path/app.py[:name]`, `module:name` or `team.toml`; None is the demo team.
 
     Raises:
         ConfigurationError: there is no such file, module or attribute, it is no registry, or its code raises.
     """
-    from netra_apex.agents import AgentRegistry
+    from netra_apex.agents import AgentRegistry, Team
 
+    if source is not None and source.endswith(".toml"):
+        return AgentRegistry([Team.from_toml(source)])
     place, _, attribute = (DEMO if source is None else source).partition(":")
     if not place:
         raise ConfigurationError(f"{source!r} names no application: name a file such as app.py, or module:{ATTRIBUTE}")

@@ -50,6 +50,11 @@ def test_without_an_application_the_demo_team_is_served() -> None:
     assert "assistant" in load_registry(None).names
 
 
+def test_a_team_in_a_file_is_an_application() -> None:
+    examples = Path(__file__).parents[3] / "examples"
+    assert load_registry(str(examples / "product_team.toml")).names == ("product_team",)
+
+
 @pytest.mark.parametrize(
     ("source", "text", "reason"),
     [
@@ -60,6 +65,8 @@ def test_without_an_application_the_demo_team_is_served() -> None:
         (":registry", None, "':registry' names no application"),
         ("plain.py", "x = 1", "plain.py has no registry: write registry = AgentRegistry"),
         ("plain.py:other", "x = 1", "plain.py has no other"),
+        ("none.toml", None, "the plan 'none.toml' cannot be carried out: [Errno 2] No such file"),
+        ("team.toml", "name = 1", "the plan 'team.toml' cannot be carried out: name: Input should be a valid string"),
         ("plain.py", "registry = 1", "registry of plain.py is int, not an AgentRegistry"),
     ],
 )
