@@ -14,7 +14,7 @@ class Assignment(BaseModel):
     """A mission as its agent is told it, and all that it is told.
 
     `context` has by name what the mission is shown, as JSON. `form` is the JSON Schema of what it must deliver, where
-    the agent's `output_type` does not say so already. `problems` are what was wrong with the attempt before.
+    the agent has no `output_type` of its own. `problems` are what was wrong with the attempt before.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,8 +52,8 @@ class Review(BaseModel):
 
 
 def form_for(agent: type[BaseAgent], deliverable: Any) -> dict[str, Any] | None:
-    """The JSON Schema to tell this agent; None where it needs none."""
-    known = deliverable is str or getattr(agent, "output_type", None) == deliverable
+    """The JSON Schema to tell this agent; None where it is to write text, or has a type of its own."""
+    known = deliverable is str or getattr(agent, "output_type", None) is not None
     return None if known else adapter_of(deliverable).json_schema()
 
 

@@ -29,21 +29,25 @@ class Mission:
     """One piece of work: who does it, what for, from what, and what must come of it.
 
     `context` is all that its agent is shown besides the objective: `"request"`, and names of missions, facts and files;
-    `"design.api"` is one field of a deliverable. `deliverable` is any type that pydantic validates. Then each of the
-    `criteria` is asked, then the `reviewer`. What is not accepted is tried again, `attempts` times in all, with what
-    was wrong. `after` are the missions that it waits for besides those of its `context`; left out, all of the phase
-    before.
+    `"design.api"` is one field of a deliverable. `deliverable` is any type that pydantic validates; left out, it is the
+    agent's `output_type`, or text. Then each of the `criteria` is asked, then the `reviewer`. What is not accepted is
+    tried again, `attempts` times in all, with what was wrong. `after` are the missions that it waits for besides those
+    of its `context`; left out, all of the phase before.
     """
 
     name: str
     agent: type[BaseAgent]
     objective: str
-    deliverable: Any = str
+    deliverable: Any = None
     context: tuple[str, ...] = ()
     criteria: tuple[Criterion, ...] = ()
     reviewer: type[BaseAgent] | None = None
     attempts: int = 1
     after: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.deliverable is None:
+            object.__setattr__(self, "deliverable", getattr(self.agent, "output_type", None) or str)
 
 
 @dataclass(frozen=True, slots=True)

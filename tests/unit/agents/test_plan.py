@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from netra_apex import Assignment, BaseAgent, ChatAgent, Mission, Phase, Plan, RunScope, Team
+from netra_apex import AgentRegistry, Assignment, BaseAgent, ChatAgent, Mission, Phase, Plan, RunScope, Team
 from netra_apex.agents.assignment import form_for, problem_of, received
 from netra_apex.agents.report import MissionReport, percent, report_of
-from netra_apex.errors import PlanError
+from netra_apex.errors import PlanError, RegistryError
 
 
 class Inner(BaseModel):
@@ -85,6 +85,12 @@ def test_a_mission_may_wait_for_another_of_its_phase() -> None:
     assert plan([mission("b", "a"), mission("a")]).waits == {"b": ("a",), "a": ()}
 
 
+def test_a_mission_delivers_what_it_says_else_what_its_agent_does_else_text() -> None:
+    typed: Any = type("Typed", (Worker,), {"name": "typed", "output_type": Inner})
+    made = plan([mission("a", agent=typed), mission("b", agent=typed, deliverable=Parts), mission("c")])
+    assert [each.deliverable for each in made.missions] == [Inner, Parts, str]
+
+
 def test_everything_behind_a_mission_is_found() -> None:
     made = plan([mission("a"), mission("b")], [mission("c", after=("a",))], [mission("d"), mission("e", after=())])
     assert made.behind("a") == ("c", "d")
@@ -155,6 +161,26 @@ def test_the_members_of_a_team_are_those_of_its_plan() -> None:
     made = type("Right", (Team,), {"name": "right", "plan": plan([mission("a", reviewer=Checker)])})
     assert made.members == (Worker, Checker)
     assert type("Below", (made,), {"name": "below"}).members == (Worker, Checker)
+
+
+@pytest.mark.parametrize(
+    "deliverable",
+    [dict[str, list[int]], Annotated[int, Field(ge=0)], Literal["yes", "no"], Inner | None, tuple[Inner, ...]],
+)
+def test_a_plan_can_be_registered_with_every_kind_of_deliverable(deliverable: Any) -> None:
+    made = plan([mission("a", deliverable=deliverable, criteria=(criterion, lambda _: None))])
+    AgentRegistry([type("Right", (Team,), {"name": "right", "plan": made})])
+
+
+def test_a_plan_through_which_runs_could_share_something_is_refused() -> None:
+    seen: list[Any] = []
+
+    def remembering(deliverable: Any) -> None:
+        seen.append(deliverable)
+
+    made = plan([mission("a", criteria=(remembering,))])
+    with pytest.raises(RegistryError, match="closes over seen"):
+        AgentRegistry([type("Leaky", (Team,), {"name": "leaky", "plan": made})])
 
 
 def test_per_cent_are_rounded_and_never_a_hundred_too_early() -> None:

@@ -25,7 +25,6 @@ from netra_apex import (
     Settings,
     SystemMessage,
     Team,
-    TeamReport,
     UserMessage,
     tool,
 )
@@ -436,11 +435,46 @@ def test_a_file_is_shown_to_who_it_is_named_for_and_one_that_is_not_there_is_a_b
 
 def test_a_team_may_be_a_member_of_another_and_gives_its_report() -> None:
     inner = type("Inner", (team([mission("a", Coder, "request")]),), {"name": "inner"})
-    told = outcome(team([mission("a", inner, "request", deliverable=TeamReport)], [mission("b", Coder, "a.percent")]))
+    told = outcome(team([mission("a", inner, "request")], [mission("b", Coder, "a.percent")]))
     assert reports(told)["a"]["deliverable"]["missions"][0]["status"] == "done"
     assert world["is"].told[-1].context == {"a.percent": 100}
     starts = [(each.agent, each.depth) for each in told.of(AgentStarted)]
     assert starts == [("crew", 0), ("inner", 1), ("coder", 2), ("coder", 1)]
+
+
+@tool(needs_approval=True)
+async def publish(what: str) -> str:
+    """Publish."""
+    world["is"].began.append(f"published {what}")
+    return what
+
+
+class Publisher(BaseAgent):
+    """Publishes."""
+
+    name = "publisher"
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        return await scope.tools.call(publish, "it")
+
+
+def test_a_mission_may_wait_for_a_person_while_the_others_go_on() -> None:
+    made = team([mission("a", Publisher), mission("b", Coder)], [mission("c", Coder, "a", "b")])
+
+    async def main() -> Outcome:
+        world["is"] = World()
+        async with harness(AgentRegistry([made]), model=ScriptedModel([])) as app:
+            accepted = await app.post("go")
+            stores = app.runtime.stores
+            while "waiting" not in str(await stores.runs.run("ada", accepted.run_id)):  # noqa: ASYNC110 - as in `until`
+                await asyncio.sleep(0)
+            assert world["is"].began == ["b"]
+            (asked,) = (await stores.approvals.pending("ada", limit=2, cursor=None)).items
+            await app.runtime.house.decide("ada", asked.approval_id, "approve", None)
+            return await app.outcome("ada", accepted)
+
+    assert run(main()).output["percent"] == 100
+    assert world["is"].began == ["b", "published it", "c"], "nothing was done twice"
 
 
 def test_two_users_of_one_team_see_nothing_of_each_other() -> None:
