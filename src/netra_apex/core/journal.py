@@ -115,6 +115,11 @@ class Journal:
         # Of some that began alike the one that began first.
         return min(found, default=None)
 
+    def forks(self, way: str) -> frozenset[int]:
+        """The numbers of the branches of `way` of which something is not behind the agent yet."""
+        held = (key.removeprefix(f"{way}f").partition(".")[0] for key in self._before if key.startswith(f"{way}f"))
+        return frozenset(int(number) for number in held if number.isdigit())
+
     @property
     def owes(self) -> bool:
         """Whether the agent has not come again to a call that was decided on: it must not be left before it has."""

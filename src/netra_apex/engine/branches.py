@@ -27,7 +27,9 @@ class _Branch:
         """The branch of a task that comes to its first step, which is this one."""
         number = journal.fork_of(self._way, kind, name, digest)
         if number is None:
-            number = next(each for each in self._forks if each not in self._taken)
+            # Not one that the journal holds for a task that is still to come: which of them is first may differ.
+            held = journal.forks(self._way)
+            number = next(each for each in self._forks if each not in self._taken and each not in held)
         self._taken.add(number)
         return _Branch(self.tree, f"{self._way}f{number}.")
 

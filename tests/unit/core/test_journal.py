@@ -197,6 +197,16 @@ def test_a_branch_belongs_to_where_it_branched_off() -> None:
     }
 
 
+def test_the_numbers_of_branches_that_are_still_to_come_are_known() -> None:
+    first, second = step("f1.1", digest="a"), step("f3.2", digest="b")
+    journal = Journal([step("1"), first, second, step("f3.f7.1"), step("2/f4.1"), step("f5"), step("fx.1")])
+    assert journal.forks("") == {1, 3, 5}
+    assert journal.forks("f3.") == {7}
+    assert journal.forks("2/") == {4}
+    take(journal, first)
+    assert journal.forks("") == {3, 5}
+
+
 def test_what_was_done_inside_a_finished_call_is_behind_the_agent_with_it() -> None:
     inside = [step("1/1"), step("1/f1.1", "model", "model"), step("1/1/1")]
     beside = [step("1"), step("10/1"), step("f1.1/1"), step("11")]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.bounded import run, turns, until
 
+from netra_apex.core.journal import Journal, Step
 from netra_apex.engine.branches import Branches
 
 Steps = Callable[[str], Coroutine[Any, Any, None]]
@@ -243,5 +244,25 @@ def test_runs_side_by_side_have_the_keys_that_each_would_have_alone() -> None:
             return [*made, branches.step()]
 
         assert await asyncio.gather(one(), one(), one()) == [["1", "2", "f1.1", "3"]] * 3
+
+    run(main())
+
+
+def test_a_task_that_had_not_come_to_a_step_before_a_crash_takes_no_other_tasks_place() -> None:
+    done = [
+        Step(key=f"f{number}.1", kind="call", name=name, digest="", state="finished")
+        for number, name in ((1, "a"), (2, "b"))
+    ]
+
+    async def main() -> None:
+        branches = Branches(journal=Journal(done))
+        branches.adopt()
+
+        async def task(name: str) -> str:
+            return branches.step("call", name)
+
+        # Before the crash `a` and `b` had begun; now `late` is there first.
+        keys = [await asyncio.create_task(task(name)) for name in ("late", "b", "a", "later")]
+        assert keys == ["f3.1", "f2.1", "f1.1", "f4.1"]
 
     run(main())
