@@ -40,7 +40,7 @@ class BaseAgent(ABC, metaclass=AgentType):
     the permission that a user needs to run it; the docstring's first line is its description. `model` is what
     `scope.model` asks (left out: NETRA_MODEL), `max_turns` how often it may in one run (left out: NETRA_MAX_TURNS).
     `input_type`, any type with fields that pydantic validates, is what its task is, and `timeout` the seconds that it
-    may take as a member of a supervisor (left out: NETRA_AGENT_TIMEOUT_SECONDS).
+    may be active (left out: NETRA_AGENT_TIMEOUT_SECONDS); as a member of a supervisor never more than that has left.
     """
 
     name: ClassVar[str]

@@ -31,6 +31,8 @@ class Team(SupervisorAgent):
     """
 
     plan: ClassVar[Plan]
+    # Of all its missions, of which each has its agent's own time.
+    timeout: ClassVar[float | None] = 3600.0
     output_type: ClassVar[Any] = TeamReport
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -172,7 +172,8 @@ class UserExecutionEngine:
         given a moment to let go, and then finds its scope closed.
         """
         running = asyncio.create_task(act(instance, task, EngineScope(self.context, lent)))
-        seconds = self._seconds()
+        limit = instance.timeout or self._parts.settings.agent_timeout_seconds
+        seconds = self._seconds(limit)
         lent.ends_at = asyncio.get_running_loop().time() + seconds
         try:
             await asyncio.wait({running, self._stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +185,6 @@ class UserExecutionEngine:
                 await let_go(running, lent, GRACE_SECONDS)
                 if self._stop.done():
                     return self._stop.result()
-                limit = self._parts.settings.agent_timeout_seconds
                 return ending_of(AgentTimedOut(f"the agent was active for longer than {limit:g} s"))
         except asyncio.CancelledError:
             # The loop ends with its program, and cancels every task: this one's last act is the run's ending.
@@ -233,8 +233,7 @@ class UserExecutionEngine:
     def _whose(self) -> dict[str, str]:
         return {"run_id": self.context.run_id, "user_id": self.context.user_id}
 
-    def _seconds(self) -> float:
-        limit = self._parts.settings.agent_timeout_seconds
+    def _seconds(self, limit: float) -> float:
         if self.context.deadline is None:
             return limit
         return max(0.0, min(limit, (self.context.deadline - datetime.now(UTC)).total_seconds()))

@@ -193,7 +193,7 @@ def told(result: Result) -> Any:
 
 @asynccontextmanager
 async def runtime(home: Path, model: Any = None, **settings: Any) -> AsyncIterator[Runtime]:
-    registry = AgentRegistry([Lead, Chooser, Stranger, Teller])
+    registry = AgentRegistry([Lead, Chooser, Stranger, Teller, Hanging])
     given = Settings(home=home, **{"drain_seconds": 0.01} | settings)
     async with Runtime(registry, given, model=model or ScriptedModel([])) as made:
         yield made
@@ -279,6 +279,11 @@ def test_a_failed_member_is_a_result_and_the_others_go_on(tmp_path: Path) -> Non
     assert {name: end.code for name, end in ends.items()} == {"failing": "agent_error", "hanging": "agent_timeout"}
     codes = {each.tool: each.error.code for each in events if hasattr(each, "ok") and not each.ok}
     assert codes == {"delegate_failing": "error", "delegate_hanging": "timeout"}
+
+
+def test_an_agents_own_time_counts_where_it_is_the_runs_agent_too(tmp_path: Path) -> None:
+    ending, _ = outcome(tmp_path, "x", agent="hanging")
+    assert (ending.code, ending.message) == ("agent_timeout", "the agent was active for longer than 0.2 s")
 
 
 def test_a_member_has_only_a_part_of_the_time_that_its_supervisor_has(tmp_path: Path) -> None:
