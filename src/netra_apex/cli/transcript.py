@@ -24,7 +24,7 @@ from netra_apex.core.events import (
     ToolCompleted,
     ToolExecuting,
 )
-from netra_apex.core.messages import Usage
+from netra_apex.core.messages import Usage, as_said
 
 SHORT = 160
 _WORDS = {"approve": "approved", "reject": "rejected"}
@@ -185,7 +185,7 @@ class Transcript:
     def _output(self, output: Any) -> None:
         if output is None or output == "" or any(_same(answer, output) for answer in self._answers):
             return
-        self._pen.answer(printable(_text(output)))
+        self._pen.answer(printable(as_said(output)))
         self._streaming = "output"
         self._break()
 

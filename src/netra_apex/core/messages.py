@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -111,3 +111,14 @@ def answered(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
 def clean(text: str) -> str:
     """Without halves of surrogate pairs, which cannot be sent or kept."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def as_said(output: Any) -> str:
+    """An agent's output as a person reads it, who is shown an answer: a text as it is, else its `text`, else its JSON.
+
+    Why `text`: an output that programs take apart, a report for instance, can say itself what it says to people.
+    """
+    if isinstance(output, Mapping):
+        output = cast("Mapping[str, Any]", output)
+        output = output["text"] if isinstance(output.get("text"), str) and output["text"] else output
+    return output if isinstance(output, str) else msgspec.json.encode(output).decode()

@@ -20,6 +20,7 @@ from netra_apex.core.events import (
     is_terminal,
 )
 from netra_apex.core.ids import new_id
+from netra_apex.core.messages import as_said
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import StoreError, TakenOver
 from netra_apex.stores.database import Transaction
@@ -224,7 +225,7 @@ class Told:
         if event.output is None or event.output == "":
             return
         said = await tx.one(SQL["last_answer"], self._run)
-        output = event.output if isinstance(event.output, str) else msgspec.json.encode(event.output).decode()
+        output = as_said(event.output)
         if said is None or (isinstance(event.output, str) and said[0] != _storable(output)):
             await self._add_answer(tx, new_id("msg"), output)
 

@@ -15,6 +15,7 @@ from netra_apex.core.messages import (
     Usage,
     UserMessage,
     answered,
+    as_said,
     clean,
 )
 
@@ -97,3 +98,17 @@ def test_any_text_can_be_sent_once_it_is_clean(text: str, halves: str) -> None:
     cleaned = clean(text + halves + text)
     assert cleaned.encode().decode() == cleaned == clean(cleaned)
     assert len(cleaned) == len(text + halves + text)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("Hello", "Hello"),
+        ({"text": "Two of three are done.", "percent": 67}, "Two of three are done."),
+        ({"text": ""}, '{"text":""}'),
+        ({"text": 1}, '{"text":1}'),
+        ([1, "a"], '[1,"a"]'),
+    ],
+)
+def test_an_output_is_said_as_its_text_where_it_has_one(output: object, said: str) -> None:
+    assert as_said(output) == said
