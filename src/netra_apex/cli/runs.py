@@ -135,8 +135,14 @@ def _about(event: dict[str, Any]) -> str:
         case "agent_cancelled":
             return f"by {event['by']}"
         case "agent_completed":
-            return f"{event['duration_ms']} ms"
+            return f"{event['duration_ms']} ms{_used(event['usage'])}"
         case "run_queued":
             return str(event["reason"])
         case _:
             return ""
+
+
+def _used(usage: dict[str, Any]) -> str:
+    tokens = usage["input_tokens"] + usage["output_tokens"]
+    cost = "" if usage["cost_usd"] is None else f", ${usage['cost_usd']:.4f}"
+    return f", {tokens:,} tokens{cost}" if usage["requests"] else ""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from netra_apex.core.budgets import Charge
 from netra_apex.errors import Nondeterministic, RunFailed
 
 StepKind = Literal["model", "call", "step", "think"]
@@ -24,7 +25,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     starts, with the `call_id` that it was told by, and again when it has ended; `attempt` counts its beginnings.
     `result` is JSON; of a call that waits for a person it names the `approval`. `unknown` is a call of which nobody can
     say what its function did in the end; it has a `result` where its agent was given a failure all the same, having
-    cancelled it or waited long enough.
+    cancelled it or waited long enough. `charge` is what a model request has used that was reserved for: it goes to the
+    book with the step, and is not in the journal.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     result: Any = None
     heard: int = 0
+    charge: Charge | None = None
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,22 +76,30 @@ class ToolSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelRequest:
-    """One request to a model. `output_schema` asks for an answer that is JSON of this schema."""
+    """One request to a model. `output_schema` asks for an answer that is JSON of this schema.
+
+    `output_tokens` is the longest that the answer may be; None leaves it to the provider.
+    """
 
     messages: tuple[ModelMessage, ...]
     tools: tuple[ToolSpec, ...] = ()
     output_schema: Mapping[str, Any] | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """A model's whole answer. `output` is the text parsed as `output_type`, where one was asked for."""
+    """A model's whole answer. `output` is the text parsed as `output_type`, where one was asked for.
+
+    `cached_tokens` are those of the input that the provider had read before, which cost less.
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     thinking: str = ""
     usage: Usage = NO_USAGE
     output: Any = None
+    cached_tokens: int = 0
 
 
 def answered(messages: Sequence[ModelMessage]) -> list[ModelMessage]:

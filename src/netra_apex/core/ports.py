@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from netra_apex.core.accounts import Session, User
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Admitted, Approval, Message, Page, Post, Thread, Verdict
 from netra_apex.core.events import DurableEvent
@@ -135,11 +136,13 @@ class Runs(Protocol):
         steps: Sequence[Step] = (),
         *,
         epoch: int = 1,
+        bill: Bill | None = None,
     ) -> Awaitable[None]:
         """Stores stamped events with their JSON, what follows from them (status, messages), and the journal's steps.
 
-        All in one transaction, and only while the run's epoch is this one. Done once it is on disk (G1), which may
-        take some milliseconds unless somebody calls `hurry`.
+        `bill` is what a run has used that ends with these events. All in one transaction, and only while the run's
+        epoch is this one. Done once it is on disk (G1), which may take some milliseconds unless somebody calls
+        `hurry`.
         """
         ...
 

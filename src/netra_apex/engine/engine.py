@@ -219,6 +219,7 @@ class UserExecutionEngine:
         if isinstance(ending, AgentCompleted):
             lent.transcript += _said_last(lent.transcript, ending.output)
         self._emitter.keep(answered(lent.transcript))
+        self._emitter.charge(lent.budget.bill(lent.used))
         await lent.voice.emit(ending)
         match ending:
             case AgentCompleted(output=output):

@@ -11,6 +11,7 @@ from netra_apex.core.events import AgentThinking
 from netra_apex.core.journal import Journal, Step
 from netra_apex.core.messages import NO_USAGE, AssistantMessage, ModelMessage, Reply, Usage
 from netra_apex.core.voices import Deltas, Model, Voice
+from netra_apex.engine.budgets import RunBudget
 from netra_apex.engine.delegating import MemberTool
 from netra_apex.engine.replies import is_failure, reply_of, was_shown
 from netra_apex.engine.steering import Steering
@@ -55,6 +56,7 @@ class Lent:
     catching_up: bool
     journal: Journal
     model: Callable[[], Model]
+    budget: RunBudget
     max_turns: int
     history: tuple[ModelMessage, ...]
     transcript: list[ModelMessage]
@@ -126,6 +128,11 @@ class Lent:
             self.dispatcher.close()
         for lent in self.under:
             lent.close()
+
+    @property
+    def used(self) -> Usage:
+        """What it has used so far, members that are at work included."""
+        return sum((lent.used for lent in self.under), self.usage)
 
     @property
     def underway(self) -> tuple[Underway, ...]:

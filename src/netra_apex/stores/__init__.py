@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from netra_apex.settings import Settings
 from netra_apex.stores.accounts import AccountStore
 from netra_apex.stores.approvals import ApprovalStore
+from netra_apex.stores.budgets import BudgetStore
 from netra_apex.stores.bus import PostgresBus
 from netra_apex.stores.connecting import Server
 from netra_apex.stores.conversations import ConversationStore
@@ -34,6 +35,7 @@ class Stores:
     journals: JournalStore
     turns: TurnStore
     approvals: ApprovalStore
+    budgets: BudgetStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
@@ -73,8 +75,8 @@ async def open_stores(
         rows = StepRows(None if secret is None else Seal(secret))
         runs, journals = RunStore(database, settings.history_messages, rows), JournalStore(database, rows)
         accounts, conversations = AccountStore(database), ConversationStore(database)
-        approvals = ApprovalStore(database)
-        yield Stores(database, accounts, conversations, runs, journals, TurnStore(database), approvals, presence, bus)
+        approvals, budgets, turns = ApprovalStore(database), BudgetStore(database), TurnStore(database)
+        yield Stores(database, accounts, conversations, runs, journals, turns, approvals, budgets, presence, bus)
 
 
 def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: bool) -> Database:

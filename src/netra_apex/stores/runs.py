@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Admitted, Post
 from netra_apex.core.events import DurableEvent
@@ -114,8 +115,11 @@ class RunStore:
         steps: Sequence[Step] = (),
         *,
         epoch: int = 1,
+        bill: Bill | None = None,
     ) -> Awaitable[None]:
         """Stores stamped events with their JSON, what follows from them, and the journal's steps, in one transaction.
+
+        `bill` is what a run has used that ends with these events.
 
         Raises:
             StoreError: nothing of it was stored.
@@ -123,9 +127,9 @@ class RunStore:
         run = {"user_id": context.user_id, "run_id": context.run_id, "thread_id": context.thread_id, "epoch": epoch}
         rows = [run | self._rows.row(context, step) for step in steps]
         waiting = self._telling.get(context.run_id)
-        if waiting is not None and waiting[0].extend(epoch, events, rows):
+        if waiting is not None and waiting[0].extend(epoch, events, rows, bill):
             return waiting[1]
-        told = Told(run, events, rows)
+        told = Told(run, events, rows, bill)
         stored = asyncio.ensure_future(self._database.write(told.store, user=context.user_id, linger=True))
         mine = self._telling[context.run_id] = (told, stored)
         stored.add_done_callback(lambda _: self._stored(context, mine))

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.events import (
     AgentCancelled,
     AgentCompleted,
@@ -23,6 +24,7 @@ from netra_apex.core.ids import new_id
 from netra_apex.core.messages import as_said
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import StoreError, TakenOver
+from netra_apex.stores.budgets import close_account, settle
 from netra_apex.stores.database import Transaction
 from netra_apex.stores.rows import now_ms, to_ms
 from netra_apex.stores.statements import statements
@@ -40,7 +42,7 @@ _STATUS: dict[type[DurableEvent], RunStatus] = {
 class Told:
     """Events of one run with their JSON, and steps of its journal: all of it is stored, or nothing.
 
-    `run` names the run, its thread and the epoch of who tells; `steps` are rows.
+    `run` names the run, its thread and the epoch of who tells; `steps` are rows; `bill` is that of a run that ends.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class Told:
         run: dict[str, Any],
         events: Sequence[tuple[DurableEvent, str]],
         steps: Sequence[dict[str, Any]],
+        bill: Bill | None = None,
     ) -> None:
         self._run = run
+        self._bill = bill
         self._events = list(events)
         self._steps = list(steps)
         self._begun = False
@@ -57,7 +61,13 @@ class Told:
         self.given: list[str] = []  # runs that were made for messages that came too late for this one
         self._lock = threading.Lock()  # a database may carry it out in a thread of its own
 
-    def extend(self, epoch: int, events: Sequence[tuple[DurableEvent, str]], steps: Sequence[dict[str, Any]]) -> bool:
+    def extend(
+        self,
+        epoch: int,
+        events: Sequence[tuple[DurableEvent, str]],
+        steps: Sequence[dict[str, Any]],
+        bill: Bill | None = None,
+    ) -> bool:
         """Takes in what the run tells next, while this has not begun; whether it could.
 
         Why: what is told in one moment passes the fence, and goes to the disk, once.
@@ -67,6 +77,7 @@ class Told:
                 return False
             self._events += events
             self._steps += steps
+            self._bill = bill or self._bill
             return True
 
     def _goes_on(self, events: Sequence[tuple[DurableEvent, str]]) -> bool:
@@ -96,6 +107,8 @@ class Told:
                 return
             raise await self._why_not(tx)
         await tx.run_each(SQL["put_step"], self._steps)
+        if charges := [step["charge"] for step in self._steps if step["charge"] is not None]:
+            await settle(tx, self._run, charges)
         rows = [self._run | {"seq": event.seq, "body": body} for event, body in self._events]
         await tx.run_each(SQL["add_event"], rows)
         for event, _ in self._events:
@@ -189,6 +202,8 @@ class Told:
                 if isinstance(event, AgentCompleted):
                     await self._keep_output(tx, event)
                 await tx.run(SQL["touch"], self._run | {"now": now_ms()})
+                if self._bill is not None:
+                    await close_account(tx, self._run, self._bill)
                 if not isinstance(event, AgentCancelled):
                     await self._give_runs(tx)
             case _:

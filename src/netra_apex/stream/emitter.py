@@ -8,6 +8,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import (
     AgentCompleted,
@@ -68,6 +69,7 @@ class UserWebSocketEmitter:
         self.feed: RunFeed = hub.open(context.user_id, context.thread_id, context.run_id, base=last)
         hub.adopt(self.feed, last)
         self._unstored: BaseException | None = None
+        self._bill: Bill | None = None
         self._closed = False
         self._released = False
 
@@ -108,7 +110,9 @@ class UserWebSocketEmitter:
         if events:
             self.stream.admit_all(events)
         self._closed = bool(stamped) and is_terminal(stamped[-1][0])
-        stored = asyncio.ensure_future(self._runs.append(self.context, stamped, steps, epoch=self.stream.epoch))
+        bill = self._bill if self._closed else None
+        storing = self._runs.append(self.context, stamped, steps, epoch=self.stream.epoch, bill=bill)
+        stored = asyncio.ensure_future(storing)
         stored.add_done_callback(lambda done: self._tell(done, stamped))
         return _Stored(stored, self._runs.hurry)
 
@@ -136,6 +140,10 @@ class UserWebSocketEmitter:
         """Stores what later runs of the thread are to know, redacted, in one commit with what is emitted next."""
         redacted = [_redacted_message(said, self.redactor) for said in transcript]
         asyncio.ensure_future(self._runs.keep_transcript(self.context, redacted)).add_done_callback(self._kept)
+
+    def charge(self, bill: Bill) -> None:
+        """See `core.voices.RunEmitter.charge`."""
+        self._bill = bill
 
     def close(self) -> None:
         """Nothing can be told any more through this emitter."""

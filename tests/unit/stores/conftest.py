@@ -7,6 +7,7 @@ import pytest
 CONFORMING = (
     "test_accounts",
     "test_approvals",
+    "test_budgets",
     "test_conversations",
     "test_interrupting",
     "test_journal_rows",
