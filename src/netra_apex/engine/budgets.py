@@ -1,7 +1,7 @@
 """What a run's model requests cost, and whether its budgets suffice for them: reserved before, settled after."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -45,14 +45,18 @@ class Budgets:
         return cls(price, book, limits, settings.model_output_tokens, settings.costs_are_limited)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunBudget:
-    """One run's: what its agents ask, members included. `epoch` is of who has the run."""
+    """One run's: what its agents ask, members included. `epoch` is of who has the run.
+
+    `settling` is the storing of what was settled last.
+    """
 
     budgets: Budgets
     context: UserExecutionContext
     epoch: int
     open: "dict[str, Asking]" = field(default_factory=dict[str, "Asking"])
+    settling: Awaitable[None] | None = None
 
     def asking(self, model: str, request: ModelRequest, key: str) -> "Asking":
         """A request that is about to be sent; `key` is its step's."""
@@ -132,6 +136,9 @@ class Asking:
             epoch=self._run.epoch,
             usage=self._usage(self._input_tokens, budgets.output_tokens),
         )
+        if self._run.settling is not None:
+            # What the run's last request has left over is free by now: it must not be missing for this one.
+            await self._run.settling
         found = await budgets.book.reserve(wanted, self._limits)
         if found is not None:
             raise BudgetExceeded(str(found), setting=found.setting)

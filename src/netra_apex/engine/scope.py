@@ -209,7 +209,7 @@ class EngineScope(Delegating):
             lent.given_up.append(writer)
             if isinstance(error, ModelFailed | BudgetExceeded | asyncio.CancelledError) and not lent.closed:
                 with contextlib.suppress(NetraError):  # what went wrong with the model is on its way already
-                    lent.voice.emit(steps=(asking.settled(failed(asked, error)),))
+                    lent.budget.settling = lent.voice.emit(steps=(asking.settled(failed(asked, error)),))
             raise
         await _opened(self._context, lent)
         lent.went_on()
@@ -220,7 +220,7 @@ class EngineScope(Delegating):
         if show and reply.text:
             told.append(MessageCompleted(message_id=message_id, content=reply.text))
         step = asking.settled(lent.steering.noted(replied(asked, reply, shown=show)))
-        lent.voice.emit(*told, steps=(step,))
+        lent.budget.settling = lent.voice.emit(*told, steps=(step,))
         return reply
 
 
