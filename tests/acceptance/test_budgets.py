@@ -1,11 +1,13 @@
 """Budgets as people meet them: on a real server, over the socket and HTTP, with a model of OpenAI's wire format."""
 
+import json
 import os
+import re
 import subprocess
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.server import NETRA, Server
+from tests.support.server import NETRA, PASSWORD, Server, environment
 from tests.support.socket_client import play
 from tests.support.streams import check_run
 
@@ -31,7 +33,7 @@ def test_who_has_used_up_his_day_is_told_so_in_the_stream_and_nobody_else_is_tou
     async def scenario(client):
         ada, bob = await client.login(server.person()), await client.login(server.person())
         today = datetime.now(UTC).date().isoformat()
-        before = (await client.get("/api/me/usage", ada)).json()
+        before = (await client.get("/api/me/usage", ada)).json
         assert before == {
             "day": today,
             "used": {"input_tokens": 0, "output_tokens": 0, "requests": 0, "cost_usd": None},
@@ -60,7 +62,7 @@ def test_who_has_used_up_his_day_is_told_so_in_the_stream_and_nobody_else_is_tou
         assert endings[-1]["code"] == "budget_exceeded"
         assert endings[-1]["retryable"] is False
         assert "NETRA_USER_TOKENS_PER_DAY" in endings[-1]["message"]
-        after = (await client.get("/api/me/usage", ada)).json()
+        after = (await client.get("/api/me/usage", ada)).json
         used = after["used"]["input_tokens"] + after["used"]["output_tokens"]
         assert used >= 228 * (len(endings) - 1) > 0
         assert after["left"]["tokens"] == 2000 - used
@@ -75,7 +77,7 @@ def test_who_has_used_up_his_day_is_told_so_in_the_stream_and_nobody_else_is_tou
         run_id = (await others.ask(ASK))["run_id"]
         await others.ended(run_id)
         assert told(others.of(run_id))[-1]["type"] == "agent_completed"
-        assert (await client.get("/api/me/usage", bob)).json()["used"]["requests"] == 2
+        assert (await client.get("/api/me/usage", bob)).json["used"]["requests"] == 2
 
     play(server, scenario)
 
@@ -89,7 +91,7 @@ def test_runs_of_one_user_at_once_never_exceed_his_budget(server):
             await socket.ended(run_id)
         codes = [told(socket.of(run_id))[-1].get("code", "ok") for run_id in run_ids]
         assert set(codes) == {"ok", "budget_exceeded"}
-        usage = (await client.get("/api/me/usage", user)).json()
+        usage = (await client.get("/api/me/usage", user)).json
         assert usage["used"]["input_tokens"] + usage["used"]["output_tokens"] <= 2000
         assert usage["reserved"]["tokens"] == 0
 
@@ -118,3 +120,25 @@ def test_the_doctor_says_that_a_budget_of_money_needs_a_price(tmp_path, wire, pr
     line = next(line for line in done.stdout.splitlines() if line.startswith("price "))
     assert state in line
     assert done.returncode == (1 if state == "wrong" else 0)
+
+
+def test_the_terminal_says_what_was_used_and_what_is_left(server):
+    name = server.person()
+    done = subprocess.run(
+        [NETRA, "chat", "--url", server.url, "--user", name, "--password-stdin"],
+        input=f"{PASSWORD}\n{ASK}\n/usage\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert re.search(
+        rf"^228 tokens in 2 requests today, \${COST:.4f}; 1,772 tokens left until ", done.stdout, re.MULTILINE
+    ), done
+    shown = subprocess.run(
+        [NETRA, "runs", "list", "--json"], env=environment(home=server.home), capture_output=True, text=True
+    )
+    run_id = next(run["run_id"] for run in json.loads(shown.stdout)["items"] if run["user_id"] == name)
+    shown = subprocess.run(
+        [NETRA, "runs", "show", run_id], env=environment(home=server.home), capture_output=True, text=True
+    )
+    assert f"ms, 228 tokens, ${COST:.4f}" in shown.stdout

@@ -15,7 +15,7 @@ from netra_apex.cli.deciding import Waiting, waiting_calls
 from netra_apex.cli.pens import PlainPen, TerminalPen
 from netra_apex.cli.terminal import one_line, printable, read_line
 from netra_apex.cli.transcript import BAD, DIM, Pen, Transcript, about_connection, call_of
-from netra_apex.client import Client, Connection, ConnectionLost, LiveRun, RequestRefused, ServerUnreachable
+from netra_apex.client import Client, Connection, ConnectionLost, LiveRun, RequestRefused, ServerUnreachable, UsageInfo
 from netra_apex.client.live import Notice
 from netra_apex.core.conversations import Verdict
 from netra_apex.core.events import AgentCompleted
@@ -26,6 +26,7 @@ HELP = """\
 /agents        who can answer; /agent NAME chooses
 /approvals     the calls that wait for your decision, in all conversations
 /approve NOTE  lets the oldest of this conversation be made; /reject NOTE does not (with a note or without)
+/usage         what you have used of models today, and what is left
 /help          this
 /quit          leave (so does Ctrl-D)
 While an answer comes, Ctrl-C cancels it. Alt-Enter begins a new line."""
@@ -197,6 +198,8 @@ class Conversation:
             case ["/approvals"]:
                 async for each in waiting_calls(self._client):
                     self.pen.data(f"{each.thread_id}  {each.requested_at:%Y-%m-%d %H:%M}  {call_of(each)}")
+            case ["/usage"]:
+                self.pen.data(usage_line(await self._client.usage()))
             case ["/approve", *_]:
                 return await self._decide("approve", line)
             case ["/reject", *_]:
@@ -288,6 +291,16 @@ class Conversation:
             waiting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await waiting
+
+
+def usage_line(usage: UsageInfo) -> str:
+    """A user's day in one line."""
+    used, left = usage.used, usage.left
+    said = f"{used.input_tokens + used.output_tokens:,} tokens in {used.requests:,} requests today"
+    said += "" if used.cost_usd is None else f", ${used.cost_usd:.4f}"
+    rest = [f"{left.tokens:,} tokens"] if left.tokens is not None else []
+    rest += [f"${left.cost_usd:.4f}"] if left.cost_usd is not None else []
+    return f"{said}; {' and '.join(rest)} left until {usage.renews_at:%Y-%m-%d %H:%M} UTC" if rest else said
 
 
 @asynccontextmanager

@@ -17,17 +17,20 @@ from netra_apex.client.live import Frame, LiveRun, Reconnected, Reconnecting
 from netra_apex.client.values import (
     AgentInfo,
     ApprovalInfo,
+    Budget,
     Listing,
     Login,
     MessageInfo,
     OpenThread,
     RunInfo,
     ThreadInfo,
+    UsageInfo,
 )
 
 __all__ = [
     "AgentInfo",
     "ApprovalInfo",
+    "Budget",
     "Client",
     "ClientError",
     "Connection",
@@ -50,4 +53,5 @@ __all__ = [
     "StreamBroken",
     "ThreadInfo",
     "UnreadableFrame",
+    "UsageInfo",
 ]

@@ -21,6 +21,7 @@ from netra_apex.client.values import (
     OpenThread,
     RunInfo,
     ThreadInfo,
+    UsageInfo,
 )
 from netra_apex.core.events import DurableEvent
 
@@ -115,6 +116,10 @@ class Client:
         """A page of the calls that wait for this user's decision, the oldest first; `Connection.decide` decides."""
         body = await self._api.call("GET", "/api/approvals", params=_page(limit, cursor))
         return read_as(Listing[ApprovalInfo], body, "a list of approvals")
+
+    async def usage(self) -> UsageInfo:
+        """What this user has used of models today, and what is left."""
+        return read_as(UsageInfo, await self._api.call("GET", "/api/me/usage"), "a day's usage")
 
     async def events(self, run_id: str, *, after: int = 0) -> tuple[Event, ...]:
         """All events of a run after `after`, as they are stored."""

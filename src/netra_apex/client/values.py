@@ -5,6 +5,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from netra_apex.core.messages import Usage
 from netra_apex.core.runs import RunStatus
 
 T = TypeVar("T")
@@ -70,6 +71,23 @@ class ApprovalInfo(msgspec.Struct, frozen=True):
     requested_at: datetime
     expires_at: datetime
     again: bool = False
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """What is left, or set aside; None where there is no such budget."""
+
+    tokens: int | None = None
+    cost_usd: float | None = None
+
+
+class UsageInfo(msgspec.Struct, frozen=True):
+    """What this user has used of models on this day in UTC, and what is left of it until `renews_at`."""
+
+    day: str
+    used: Usage
+    left: Budget
+    reserved: Budget
+    renews_at: datetime
 
 
 class Login(msgspec.Struct, frozen=True):

@@ -78,6 +78,7 @@ def test_every_route_is_in_the_document_but_the_pages_and_the_socket():
         "/api/auth/refresh",
         "/api/auth/setup",
         "/api/agents",
+        "/api/me/usage",
         "/api/approvals",
         "/api/approvals/{approval_id}",
         "/api/threads",
