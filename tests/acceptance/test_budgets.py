@@ -1,9 +1,11 @@
 """Budgets as people meet them: on a real server, over the socket and HTTP, with a model of OpenAI's wire format."""
 
+import asyncio
 import json
 import os
 import re
 import subprocess
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -96,6 +98,42 @@ def test_runs_of_one_user_at_once_never_exceed_his_budget(server):
         assert usage["reserved"]["tokens"] == 0
 
     play(server, scenario)
+
+
+def test_a_killed_server_leaks_no_reservation_and_charges_nothing_twice(tmp_path, wire):
+    limits = {"user_tokens_per_day": 1400, "model_output_tokens": 500, "day_tokens": 1400, "model_prices": PRICES}
+    with Server(tmp_path, wire=wire, people=1, **limits) as server:
+        name = server.person()
+
+        async def asks(client):
+            login = await client.login(name)
+            socket = await client.socket(login)
+            run_id = (await socket.ask("where is it? [[call=lookup fault=hang phase=text]]"))["run_id"]
+            await asyncio.to_thread(until_asked, 2)
+            assert (await client.get("/api/me/usage", login)).json["reserved"]["tokens"] > 500
+            return run_id
+
+        def until_asked(count):
+            deadline = time.monotonic() + 20
+            while len(wire.requests()) < count or not wire.open_requests():
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+        wire.forget()
+        run_id = play(server, asks)
+        server.kill()
+        server.start()
+
+        async def looks(client):
+            login = await client.login(name)
+            events = [json.loads(data) for ident, data in [each async for each in client.sse(login, run_id)] if ident]
+            usage = events[-1]["usage"]
+            assert usage == {"input_tokens": 100, "output_tokens": 128, "requests": 2, "cost_usd": pytest.approx(COST)}
+            day = (await client.get("/api/me/usage", login)).json
+            assert day["used"] == usage
+            assert day["reserved"] == {"tokens": 0, "cost_usd": 0.0}
+
+        play(server, looks)
 
 
 def test_the_usage_of_nobody_is_nobodys_business(server):

@@ -206,6 +206,10 @@ def test_another_users_budget_is_his_own(tmp_path: Path) -> None:
             await stores.budgets.reserve(asks(adas, 1, user="bob"), USER_100)
         await replied(stores, adas, Usage(3, 0, 1))
         assert (await stores.budgets.account("bob")).used == Usage()
+        await ended(stores, adas, Bill(usage=Usage(3, 0, 1), charged=True))
+        await replied(stores, bobs, Usage(0, 0, 1), user="bob")
+        assert (await stores.budgets.account("bob")).used == Usage(0, 0, 1)
+        assert await stores.budgets.reserve(asks(bobs, 100, key="2", user="bob"), USER_100) is None
         assert (await stores.budgets.account("carol")).reserved == Amount()
 
     in_stores(tmp_path, main)
