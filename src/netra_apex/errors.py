@@ -20,7 +20,6 @@
     │   ├── ToolOutcomeUnknown    a crash left a call of which nobody knows how it ended
     │   ├── RecoveredTooOften     it was under way whenever the process died
     │   ├── BudgetExceeded        a budget does not suffice for what a model was to be asked
-    │   │   └── PriceUnknown        it is one of money, and nobody knows what the model costs
     │   └── ModelFailed         the provider answered with an error
     │       ├── OutputInvalid     the answer is not of the type that was asked for
     │       └── ModelUnavailable  the provider cannot be reached, or is not set up
@@ -335,25 +334,16 @@ class RecoveredTooOften(RunFailed):
 
 
 class BudgetExceeded(RunFailed):
-    """A budget does not suffice for a model request, which was not sent; `setting` is the variable that sets it."""
+    """A model request was not sent: a budget does not suffice, or is of money, and the model has no known price.
+
+    `setting` is the variable that sets the one or the other.
+    """
 
     code = "budget_exceeded"
 
     def __init__(self, message: str, *, setting: str) -> None:
         super().__init__(message)
         self.setting = setting
-
-
-class PriceUnknown(BudgetExceeded):
-    """There is a budget of money, and no price of the model: what a request may cost cannot be said."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__(
-            f"the price of {model} is not known, and there is a budget of money: "
-            f"the server's operator gives it with NETRA_MODEL_PRICES={model}=INPUT/OUTPUT",
-            setting="NETRA_MODEL_PRICES",
-        )
-        self.model = model
 
 
 class ModelFailed(RunFailed):

@@ -13,7 +13,7 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.journal import Step
 from netra_apex.core.messages import NO_USAGE, ModelRequest, Reply, Usage
 from netra_apex.core.voices import Deltas, Model
-from netra_apex.errors import BudgetExceeded, ModelFailed, PriceUnknown
+from netra_apex.errors import BudgetExceeded, ModelFailed
 from netra_apex.settings import Settings
 
 # No tokenizer knows every model. Ordinary text has 3.5 to 5 bytes for each token, JSON and code some 3.
@@ -127,7 +127,11 @@ class Asking:
     async def _reserve(self) -> None:
         budgets, context = self._run.budgets, self._run.context
         if self._price is None and budgets.needs_prices:
-            raise PriceUnknown(self._model)
+            raise BudgetExceeded(
+                f"the price of {self._model} is not known, and there is a budget of money: the server's operator gives "
+                f"it with NETRA_MODEL_PRICES={self._model}=INPUT/OUTPUT",
+                setting="NETRA_MODEL_PRICES",
+            )
         self._input_tokens = tokens_in(len(_encode(self._request)))
         wanted = Reservation(
             user_id=context.user_id,
