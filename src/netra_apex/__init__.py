@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from netra_apex.runtime import Runtime
     from netra_apex.server import create_app
     from netra_apex.settings import Settings
-    from netra_apex.tools import tool
+    from netra_apex.tools import ask_user, tool
 
 __all__ = [
     "AgentRegistry",
@@ -66,6 +66,7 @@ __all__ = [
     "Usage",
     "UserExecutionContext",
     "UserMessage",
+    "ask_user",
     "create_app",
     "tool",
 ]
@@ -101,6 +102,7 @@ _HOME = {
     "Usage": "netra_apex.core.messages",
     "UserExecutionContext": "netra_apex.core.context",
     "UserMessage": "netra_apex.core.messages",
+    "ask_user": "netra_apex.tools",
     "create_app": "netra_apex.server",
     "tool": "netra_apex.tools",
 }

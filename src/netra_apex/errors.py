@@ -224,7 +224,7 @@ class IdempotencyConflict(Refused):
 
 
 class AlreadyDecided(Refused):
-    """An approval that was decided before, has expired, or whose run has ended."""
+    """An approval or a question that was decided or answered before, has expired, or whose run has ended."""
 
     code = "already_decided"
     status = 409

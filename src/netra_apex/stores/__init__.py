@@ -14,6 +14,7 @@ from netra_apex.stores.conversations import ConversationStore
 from netra_apex.stores.database import Database
 from netra_apex.stores.postgres import Postgres
 from netra_apex.stores.presence import PostgresPresence
+from netra_apex.stores.questions import QuestionStore
 from netra_apex.stores.runs import RunStore
 from netra_apex.stores.sealing import Seal
 from netra_apex.stores.sqlite import ExecutorLock, SQLite, prepare
@@ -36,6 +37,7 @@ class Stores:
     turns: TurnStore
     approvals: ApprovalStore
     budgets: BudgetStore
+    questions: QuestionStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
@@ -73,10 +75,19 @@ async def open_stores(
             database = _sqlite(settings, stack, executing=executing)
             stack.push_async_callback(database.close)
         rows = StepRows(None if secret is None else Seal(secret))
-        runs, journals = RunStore(database, settings.history_messages, rows), JournalStore(database, rows)
-        accounts, conversations = AccountStore(database), ConversationStore(database)
-        approvals, budgets, turns = ApprovalStore(database), BudgetStore(database), TurnStore(database)
-        yield Stores(database, accounts, conversations, runs, journals, turns, approvals, budgets, presence, bus)
+        yield Stores(
+            database=database,
+            accounts=AccountStore(database),
+            conversations=ConversationStore(database),
+            runs=RunStore(database, settings.history_messages, rows, settings.approval_days),
+            journals=JournalStore(database, rows),
+            turns=TurnStore(database),
+            approvals=ApprovalStore(database),
+            questions=QuestionStore(database),
+            budgets=BudgetStore(database),
+            presence=presence,
+            bus=bus,
+        )
 
 
 def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: bool) -> Database:

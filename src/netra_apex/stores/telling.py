@@ -17,6 +17,8 @@ from netra_apex.core.events import (
     ApprovalRequested,
     DurableEvent,
     MessageCompleted,
+    QuestionAnswered,
+    QuestionAsked,
     ToolCompleted,
     is_terminal,
 )
@@ -31,6 +33,7 @@ from netra_apex.stores.statements import statements
 
 SQL = statements("runs")
 APPROVALS = statements("approvals")
+QUESTIONS = statements("questions")
 _STATUS: dict[type[DurableEvent], RunStatus] = {
     AgentStarted: RunStatus.RUNNING,
     AgentCompleted: RunStatus.COMPLETED,
@@ -42,7 +45,8 @@ _STATUS: dict[type[DurableEvent], RunStatus] = {
 class Told:
     """Events of one run with their JSON, and steps of its journal: all of it is stored, or nothing.
 
-    `run` names the run, its thread and the epoch of who tells; `steps` are rows; `bill` is that of a run that ends.
+    `run` names the run, its thread and the epoch of who tells, and says for how many `answer_ms` its questions are
+    open; `steps` are rows; `bill` is that of a run that ends.
     """
 
     def __init__(
@@ -179,17 +183,30 @@ class Told:
                     "tool": _storable(event.tool),
                     "arguments": msgspec.json.encode(event.arguments).decode(),
                     "now": now,
-                    # Several may be asked for in one millisecond, and a person decides on the first that he was shown.
-                    "position": now * 1_000 + event.seq % 1_000,
+                    "position": _position(now, event),
                     "expires_at": to_ms(datetime.fromisoformat(event.expires_at)),
                     "again": int(event.again is True),
                 }
                 await tx.run(APPROVALS["ask"], self._run | asked)
             case ApprovalDecided():
                 await tx.run(APPROVALS["tell"], self._run | {"approval_id": event.approval_id})
+            case QuestionAsked():
+                now = now_ms()
+                asked = {
+                    "question_id": event.question_id,
+                    "call_id": event.call_id,
+                    "text": _storable(event.text),
+                    "now": now,
+                    "position": _position(now, event),
+                    "expires_at": now + self._run["answer_ms"],
+                }
+                await tx.run(QUESTIONS["ask"], self._run | asked)
+            case QuestionAnswered():
+                await tx.run(QUESTIONS["tell"], self._run | {"question_id": event.question_id})
             case ToolCompleted(ok=False):
                 # It may have waited for a person: nobody can decide on it any more, nor waits for what was decided.
-                await tx.run(APPROVALS["give_up"], self._run | {"call_id": event.call_id, "now": now_ms()})
+                for room in (APPROVALS, QUESTIONS):
+                    await tx.run(room["give_up"], self._run | {"call_id": event.call_id, "now": now_ms()})
             case _:
                 pass
 
@@ -252,3 +269,8 @@ class Told:
 def _storable(text: str) -> str:
     """The text as both databases take it: Postgres keeps no NUL."""
     return text.replace("\0", "\ufffd")
+
+
+def _position(now: int, event: DurableEvent) -> int:
+    """Several may be asked for in one millisecond, and a person decides on the first that he was shown."""
+    return now * 1_000 + event.seq % 1_000

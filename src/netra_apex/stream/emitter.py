@@ -20,6 +20,8 @@ from netra_apex.core.events import (
     DurableEvent,
     EventKind,
     MessageCompleted,
+    QuestionAnswered,
+    QuestionAsked,
     ToolCompleted,
     ToolExecuting,
     encode,
@@ -362,7 +364,7 @@ def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
     match event:
         case AgentStarted(task=task):
             return {"task": redactor.value(task)}
-        case AgentThinking(text=text):
+        case AgentThinking(text=text) | QuestionAsked(text=text):
             return {"text": redactor.text(text)}
         case ToolExecuting(arguments=str() as arguments):  # a model's, which were no JSON object
             return {"arguments": redactor.json(arguments)}
@@ -374,7 +376,7 @@ def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
             return {"result": redactor.json(result)}
         case ToolCompleted(result=result):
             return {"result": redactor.value(result)}
-        case MessageCompleted(content=content):
+        case MessageCompleted(content=content) | QuestionAnswered(content=content):
             return {"content": redactor.text(content)}
         case AgentCompleted(output=output):
             return {"output": redactor.value(output)}

@@ -3,6 +3,7 @@
 from netra_apex.tools.calls import Call
 from netra_apex.tools.dispatcher import Hooks, ToolDispatcher
 from netra_apex.tools.host import ToolHost
+from netra_apex.tools.questions import ask_user
 from netra_apex.tools.tool import Tool, tool
 
-__all__ = ["Call", "Hooks", "Tool", "ToolDispatcher", "ToolHost", "tool"]
+__all__ = ["Call", "Hooks", "Tool", "ToolDispatcher", "ToolHost", "ask_user", "tool"]

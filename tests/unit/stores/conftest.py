@@ -12,6 +12,7 @@ CONFORMING = (
     "test_interrupting",
     "test_journal_rows",
     "test_pruning",
+    "test_questions",
     "test_runs",
     "test_turns",
 )
