@@ -58,7 +58,7 @@ def test_a_frame_of_the_contract_is_read(frame: dict[str, Any], read: object) ->
 
 
 def test_every_type_of_the_contract_is_read_by_a_test() -> None:
-    assert {"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "decide", "ping"} == TYPES
+    assert {"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "decide", "answer", "ping"} == TYPES
 
 
 def test_a_message_is_a_post_with_all_its_options() -> None:
