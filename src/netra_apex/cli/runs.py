@@ -125,6 +125,8 @@ def _about(event: dict[str, Any]) -> str:
     match event["type"]:
         case "tool_executing" | "approval_requested":
             return str(event["tool"])
+        case "question_asked" | "question_answered":
+            return str(event["question_id"])
         case "approval_decided":
             return f"{event['decision']} by {event['by']}"
         case "tool_completed":

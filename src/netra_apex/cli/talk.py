@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from netra_apex.cli.deciding import Waiting, waiting_calls
+from netra_apex.cli.deciding import Waiting, open_questions, waiting_calls
 from netra_apex.cli.pens import PlainPen, TerminalPen
 from netra_apex.cli.terminal import one_line, printable, read_line
 from netra_apex.cli.transcript import BAD, DIM, Pen, Transcript, about_connection, call_of
@@ -26,6 +26,8 @@ HELP = """\
 /agents        who can answer; /agent NAME chooses
 /approvals     the calls that wait for your decision, in all conversations
 /approve NOTE  lets the oldest of this conversation be made; /reject NOTE does not (with a note or without)
+/questions     the questions that wait for your answer, in all conversations
+/answer TEXT   answers the oldest of this conversation, as a line without a / does
 /usage         what you have used of models today, and what is left
 /help          this
 /quit          leave (so does Ctrl-D)
@@ -84,7 +86,7 @@ async def converse(conversation: "Conversation", read: Read, *, interactive: boo
     """Takes line after line.
 
     In a pipe the first message that fails ends it; an unknown command makes it fail at its end, and so does a call that
-    still waits for a decision then.
+    still waits for a decision or an answer then.
     """
     all_well = True
     while (line := await read()) is not None:
@@ -131,15 +133,23 @@ class Conversation:
         self._waiting: dict[str, Waiting] = {}
 
     async def tell_what_waits(self) -> bool:
-        """Tells which calls of the runs that were shown still wait for a decision; whether there are any."""
+        """Tells which calls of the runs that were shown still wait for a person; whether there are any."""
         await self._show_on(list(self._waiting.values()))
         for waiting in self._waiting.values():
             for asked in waiting.transcript.asked.values():
                 self.pen.line(f"{call_of(asked)} still waits: decide with netra chat --thread {asked.thread_id}", BAD)
+            for question in waiting.transcript.questions.values():
+                text = one_line(question.text, 100)
+                self.pen.line(f"{text} still waits: answer with netra chat --thread {question.thread_id}", BAD)
         return bool(self._waiting)
 
     async def say(self, text: str) -> bool:
-        """Sends a message and shows its run; whether it completed, or waits for a decision."""
+        """Answers the oldest question of this conversation, or sends a message; and shows the run.
+
+        Whether it completed, or waits for a person.
+        """
+        if (waiting := self._asking()) is not None:
+            return await self._answer(waiting, text)
         if not await self._free():
             self.pen.line("decide first on what waits, with /approve or /reject; or begin a /new conversation", BAD)
             return False
@@ -204,6 +214,14 @@ class Conversation:
                 return await self._decide("approve", line)
             case ["/reject", *_]:
                 return await self._decide("reject", line)
+            case ["/questions"]:
+                async for each in open_questions(self._client):
+                    self.pen.data(f"{each.thread_id}  {each.asked_at:%Y-%m-%d %H:%M}  {one_line(each.text, 100)}")
+            case ["/answer", _, *_] if (waiting := self._asking()) is not None:
+                return await self._answer(waiting, line.partition(" ")[2].strip())
+            case ["/answer", _, *_]:
+                self.pen.line("nobody waits for your answer here; /questions lists other conversations' questions", BAD)
+                return False
             case words:
                 raise UnknownCommand(words[0])
         return True
@@ -241,15 +259,29 @@ class Conversation:
         if waiting is None:
             last = (await self._client.run(each.run_id)).last_seq
             waiting = Waiting(await self._connection.follow(each.run_id, after=last), Transcript(self.pen))
+        return await self._settle(waiting, self._connection.decide(each.approval_id, verdict, note))
+
+    def _asking(self) -> Waiting | None:
+        """The run of this conversation that was shown to wait for an answer."""
+        here = [each for each in self._waiting.values() if each.is_in(self._thread_id)]
+        return next((each for each in here if each.transcript.questions), None)
+
+    async def _answer(self, waiting: Waiting, text: str) -> bool:
+        """Answers the oldest question of this run, and shows how it goes on."""
+        del self._waiting[waiting.run.run_id]
+        return await self._settle(waiting, self._connection.answer(next(iter(waiting.transcript.questions)), text))
+
+    async def _settle(self, waiting: Waiting, said: Awaitable[None]) -> bool:
+        """Says to the server what its user has said to a run that waits, and shows how it goes on."""
         try:
-            await self._connection.decide(each.approval_id, verdict, note)
+            await said
         finally:
             # Refused or not: it goes on from here, or waits as before.
             shown = await self._show(waiting.run, waiting.transcript)
         return shown
 
     async def _free(self) -> bool:
-        """Whether no run of this conversation waits for a decision; one that somebody has decided on is shown first."""
+        """Whether no run of this conversation waits for a person; one that somebody has decided on is shown first."""
         await self._show_on([each for each in self._waiting.values() if each.is_in(self._thread_id)])
         return not any(each.is_in(self._thread_id) for each in self._waiting.values())
 
@@ -259,7 +291,7 @@ class Conversation:
             await self._show(waiting.run, waiting.transcript)
 
     async def _show(self, run: LiveRun, transcript: Transcript | None = None) -> bool:
-        """Shows a run to its end, or to where it waits for a decision; False where it has not completed."""
+        """Shows a run to its end, or to where it waits for a person; False where it has not completed."""
         waiting = Waiting(run, transcript or Transcript(self.pen))
         async with _unechoed(), self._cancelling(run, waiting.transcript):
             waits = await waiting.show(self._client)

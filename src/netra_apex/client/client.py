@@ -19,6 +19,7 @@ from netra_apex.client.values import (
     Login,
     MessageInfo,
     OpenThread,
+    QuestionInfo,
     RunInfo,
     ThreadInfo,
     UsageInfo,
@@ -116,6 +117,11 @@ class Client:
         """A page of the calls that wait for this user's decision, the oldest first; `Connection.decide` decides."""
         body = await self._api.call("GET", "/api/approvals", params=_page(limit, cursor))
         return read_as(Listing[ApprovalInfo], body, "a list of approvals")
+
+    async def questions(self, *, limit: int = 50, cursor: str | None = None) -> Listing[QuestionInfo]:
+        """A page of the questions that wait for this user's answer, the oldest first; `Connection.answer` answers."""
+        body = await self._api.call("GET", "/api/questions", params=_page(limit, cursor))
+        return read_as(Listing[QuestionInfo], body, "a list of questions")
 
     async def usage(self) -> UsageInfo:
         """What this user has used of models today, and what is left."""

@@ -73,6 +73,18 @@ class ApprovalInfo(msgspec.Struct, frozen=True):
     again: bool = False
 
 
+class QuestionInfo(msgspec.Struct, frozen=True):
+    """A question that waits for this user's answer, until `expires_at`."""
+
+    question_id: str
+    run_id: str
+    thread_id: str
+    call_id: str
+    text: str
+    asked_at: datetime
+    expires_at: datetime
+
+
 class Budget(msgspec.Struct, frozen=True):
     """What is left, or set aside; None where there is no such budget."""
 
