@@ -37,6 +37,7 @@ TOP_LEVEL = [
     "Usage",
     "UserExecutionContext",
     "UserMessage",
+    "ask_user",
     "create_app",
     "tool",
 ]

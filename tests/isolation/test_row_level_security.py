@@ -18,7 +18,7 @@ from tests.support.postgres import Database, PostgresServer, sql
 from tests.support.stores import accept, context_of, stamped
 
 from netra_apex.core.budgets import Bill, Bound, Limits, Reservation
-from netra_apex.core.events import AgentFailed, AgentStarted, ApprovalRequested
+from netra_apex.core.events import AgentFailed, AgentStarted, ApprovalRequested, QuestionAsked
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
 from netra_apex.core.messages import Usage, UserMessage
@@ -40,6 +40,7 @@ CONTENT = (
     "steps",
     "approvals",
     "charges",
+    "questions",
     "usage_by_day",
 )
 PEOPLE = ("ada", "bob")
@@ -101,7 +102,8 @@ async def filled(url: str) -> None:
                 arguments={"to": f"{user}'s"},
                 expires_at="2100-01-01T00:00:00.000Z",
             )
-            await stores.runs.append(context, stamped(AgentStarted(task=f"{user}'s task"), asked), [step])
+            question = QuestionAsked(question_id=new_id("que"), call_id="call_2", text=f"{user}'s?")
+            await stores.runs.append(context, stamped(AgentStarted(task=f"{user}'s task"), asked, question), [step])
             await stores.runs.keep_transcript(context, [UserMessage(f"{user}'s secret")])
             wanted = Reservation(user_id=user, run_id=context.run_id, key="2", epoch=1, usage=Usage(10, 10, 1))
             assert await stores.budgets.reserve(wanted, Limits(user=Bound(tokens=100))) is None

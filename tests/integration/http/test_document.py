@@ -81,6 +81,8 @@ def test_every_route_is_in_the_document_but_the_pages_and_the_socket():
         "/api/me/usage",
         "/api/approvals",
         "/api/approvals/{approval_id}",
+        "/api/questions",
+        "/api/questions/{question_id}",
         "/api/threads",
         "/api/threads/{thread_id}",
         "/api/threads/{thread_id}/messages",
