@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     tool_processes_per_user: Positive = Field(4, description="Isolated tool calls of one user at once.")
     max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
     retention_days: Days = Field(30, description="How long the events of a run that has ended can be read again.")
-    approval_days: Days = Field(30, description="How long a person has to decide on a call that waits for approval.")
+    approval_days: Days = Field(30, description="How long a person has to decide on a call, or to answer a question.")
     frame_bytes: Annotated[int, Field(ge=100)] = Field(65_536, description="Size of a frame that a client sends.")
     frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
     frames_burst: Positive = Field(30, description="Frames of one connection at once.")

@@ -133,13 +133,10 @@ class RunStream:
                     )
                 del self.open_calls[call_id]
                 self.asked = {approval: call for approval, call in self.asked.items() if call != call_id}
-            case (
-                ApprovalRequested(call_id=call_id, approval_id=ident)
-                | QuestionAsked(call_id=call_id, question_id=ident)
-            ):
-                if call_id not in self.open_calls or call_id in self.asked.values():
-                    raise IllegalTransition(self.status, told, f"call {call_id} is not open, or waits already")
-                self.asked[ident] = call_id
+            case ApprovalRequested(call_id=call, approval_id=ident) | QuestionAsked(call_id=call, question_id=ident):
+                if call not in self.open_calls or call in self.asked.values():
+                    raise IllegalTransition(self.status, told, f"call {call} is not open, or waits already")
+                self.asked[ident] = call
             case ApprovalDecided(approval_id=ident) | QuestionAnswered(question_id=ident):
                 if ident not in self.asked:
                     raise IllegalTransition(self.status, told, f"{ident} is not asked for")
