@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.bounded import passed, run
+from tests.support.postgres import PostgresServer
 
 from netra_apex import (
     AgentRegistry,
@@ -471,6 +472,33 @@ def test_of_answers_that_come_at_once_one_is_the_result_and_the_others_are_refus
             assert output(await told(process, accepted.run_id)) == f"answer {won[0]}"
 
     played(tmp_path, main)
+
+
+def test_an_answer_in_one_process_is_carried_out_by_whichever_has_room(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async def main() -> None:
+        with postgres.database() as database:
+            shared = {"database_url": database.url, "secret_key": "the same of both processes, and long enough"}
+            async with AsyncExitStack() as stack:
+                one, other = [
+                    await stack.enter_async_context(runtime(tmp_path / name, **shared)) for name in ("one", "other")
+                ]
+                for _ in range(5):
+                    accepted = await post(one, "left right", "lead")
+                    left, right = await waiting(other, accepted.run_id, 2)
+                    both = await asyncio.gather(
+                        *(each.house.answer("ada", right.question_id, "r") for each in (one, other)),
+                        return_exceptions=True,
+                    )
+                    assert sum(isinstance(each, AlreadyDecided) for each in both) == 1, both
+                    assert await waiting(one, accepted.run_id) == (left,)
+                    await other.house.answer("ada", left.question_id, "l")
+                    here, there = await asyncio.gather(told(one, accepted.run_id), told(other, accepted.run_id))
+                    assert here == there
+                    assert output(here) == ["left: l", "right: r"]
+
+    run(main(), limit=60)
 
 
 def test_a_programs_own_run_asks_too(tmp_path: Path) -> None:

@@ -247,6 +247,9 @@ def test_anothers_question_is_as_one_that_does_not_exist_in_one_moment_too(tmp_p
         async with opened(tmp_path) as elsewhere:
             for number in range(TIMES):
                 adas, bobs = await asking(stores, user="ada"), await asking(elsewhere, user="bob")
+                for each in (adas, bobs):
+                    listed = (await stores.questions.pending(each.user)).items
+                    assert [question.question_id for question in listed] == each.questions
                 # Both inside the same code at once: their own answers, and each one's try at the other's.
                 ends = await outcomes(
                     adas.answer(0, f"ada's {number}"),
