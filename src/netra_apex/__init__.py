@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         Team,
         TeamReport,
     )
+    from netra_apex.agents.adapters.function import from_function
+    from netra_apex.agents.adapters.pydantic_ai import from_pydantic_ai
     from netra_apex.core.context import UserExecutionContext
     from netra_apex.core.messages import (
         AssistantMessage,
@@ -68,6 +70,8 @@ __all__ = [
     "UserMessage",
     "ask_user",
     "create_app",
+    "from_function",
+    "from_pydantic_ai",
     "tool",
 ]
 
@@ -104,6 +108,8 @@ _HOME = {
     "UserMessage": "netra_apex.core.messages",
     "ask_user": "netra_apex.tools",
     "create_app": "netra_apex.server",
+    "from_function": "netra_apex.agents.adapters.function",
+    "from_pydantic_ai": "netra_apex.agents.adapters.pydantic_ai",
     "tool": "netra_apex.tools",
 }
 

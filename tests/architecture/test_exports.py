@@ -39,6 +39,8 @@ TOP_LEVEL = [
     "UserMessage",
     "ask_user",
     "create_app",
+    "from_function",
+    "from_pydantic_ai",
     "tool",
 ]
 PUBLIC = ("netra_apex", "netra_apex.testing", "netra_apex.client")

@@ -13,7 +13,8 @@ PUBLIC = {
     "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
     "ConfigurationError", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply", "Result", "Review",
     "RunFailed", "RunScope", "Runtime", "Settings", "SupervisorAgent", "SystemMessage", "Team", "TeamReport",
-    "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "ask_user", "create_app", "tool",
+    "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "ask_user", "create_app",
+    "from_function", "from_pydantic_ai", "tool",
 }  # fmt: skip
 
 

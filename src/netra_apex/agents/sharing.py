@@ -43,6 +43,7 @@ import typing_extensions
 from pydantic import BaseModel
 
 from netra_apex.agents.base import AgentType, BaseAgent
+from netra_apex.agents.wrapped import Wrapped
 from netra_apex.errors import RegistryError
 from netra_apex.tools import Tool
 
@@ -84,7 +85,7 @@ _DEFINITIONS = (
 _OWN_CONSTANTS = (
     vars(BaseAgent)["_abc_impl"], dataclasses.MISSING, *cast("tuple[object, ...]", _Sample.__init__.__defaults__),
 )  # fmt: skip
-_SENTINELS: frozenset[type] = frozenset({object, Tool, *map(type, _OWN_CONSTANTS)})
+_SENTINELS: frozenset[type] = frozenset({object, Tool, Wrapped, *map(type, _OWN_CONSTANTS)})
 _WRAPPERS = (staticmethod, classmethod, property)
 _CACHES = (
     type(functools.lru_cache(len)), functools.cached_property, functools.partial, functools.partialmethod,
@@ -142,6 +143,17 @@ def check_sharing(agent: type[BaseAgent]) -> None:
                 kind = "method" if isinstance(value, FunctionType | staticmethod | classmethod) else "class attribute"
                 sentence = f"its {kind} {attribute} {flaw.problem}, which every run would share; {flaw.advice}"
                 raise RegistryError(name, sentence)
+
+
+def check_code(agent: str, what: str, code: object) -> None:
+    """Refuses code of an agent of another framework, such as a tool's function, that remembers what could change.
+
+    Raises:
+        RegistryError: with what it remembers and what to do instead.
+    """
+    flaw = _flaw_of_function(code, set()) if isinstance(code, FunctionType) else _flaw(code, set())
+    if flaw is not None:
+        raise RegistryError(agent, f"its {what} {flaw.problem}, which every run would share; {flaw.advice}")
 
 
 def detach(agent: type[BaseAgent]) -> None:

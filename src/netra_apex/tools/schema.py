@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from dataclasses import dataclass, is_dataclass
 from dataclasses import fields as fields_of
+from functools import lru_cache
 from typing import Annotated, Any, NotRequired, Required, cast, get_args, get_origin
 
 import msgspec
@@ -90,6 +91,17 @@ class Signature:
             raise CallFailed("invalid_arguments", str(error)) from None
 
 
+class _OpenSignature(Signature):
+    """Takes any name: what a server calls its parameters need be no Python name."""
+
+    __slots__ = ()
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        if args:
+            raise CallFailed("invalid_arguments", "its arguments are passed by name")
+        return dict(kwargs)
+
+
 def read_signature(function: Callable[..., Any]) -> Signature:
     """The signature of a function that is to be a tool.
 
@@ -147,6 +159,19 @@ def signature_of_type(name: str, type_: Any, *, into: str, scope: str) -> Signat
     except ValueError as error:
         raise ToolDefinitionError(name, f"a field of {type_} has no Python name: {error}") from error
     return Signature(scope, msgspec.json.encode(schema), validator, inspect.Signature(fields))
+
+
+def open_signature(schema: Mapping[str, Any], *, into: str, scope: str | None = None) -> Signature:
+    """The signature of a tool whose arguments somebody else checks: an object, received whole as one parameter."""
+    return _OpenSignature(scope, msgspec.json.encode(schema), _open_validator(into), inspect.Signature())
+
+
+@lru_cache(maxsize=8)
+def _open_validator(into: str) -> TypeAdapter[dict[str, Any]]:
+    def whole(value: dict[str, Any]) -> dict[str, Any]:
+        return {into: value}
+
+    return TypeAdapter[dict[str, Any]](Annotated[dict[str, Any], AfterValidator(whole)])
 
 
 def returned_type(function: Callable[..., Any]) -> Any:

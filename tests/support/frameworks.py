@@ -1,0 +1,142 @@
+"""One agent, written natively and for each framework: the same instructions, the same four tools, the same answers."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pydantic_ai import Agent, RunContext
+
+from netra_apex import BaseAgent, ChatAgent, RunScope, from_pydantic_ai, tool
+
+INSTRUCTIONS = "Answer briefly."
+
+
+class World:
+    """What outlives a process: what was done and by whom, and what holds it up."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.keys: list[str] = []
+        self.threads: list[str] = []
+        self.inside = asyncio.Event()
+        self.release = asyncio.Event()
+        self.barrier: asyncio.Barrier | None = None
+
+
+world: dict[str, World] = {}
+
+
+async def looked_up(scope: RunScope, query: str) -> str:
+    """What `lookup` does in every framework; with a barrier, users wait for each other inside of it."""
+    here = world["is"]
+    if here.barrier is not None:
+        await here.barrier.wait()
+    here.did.append(f"lookup {query}")
+    here.keys.append(str(scope.context.idempotency_key))
+    return f"{query} of {scope.context.user_id}"
+
+
+async def refunded(order: int) -> str:
+    world["is"].did.append(f"refund {order}")
+    return f"refunded {order}"
+
+
+async def opened() -> str:
+    world["is"].did.append("vault")
+    return "the vault is open"
+
+
+async def held() -> str:
+    world["is"].inside.set()
+    await world["is"].release.wait()
+    return "released"
+
+
+def added(first: int, second: int) -> int:
+    """What a tool that is not async does, in a thread."""
+    world["is"].threads.append(threading.current_thread().name)
+    return first + second
+
+
+RULES: dict[str, Any] = {"refund": {"needs_approval": True}, "vault": {"requires": "vault:open"}}
+
+
+# --- Native
+
+
+@tool
+async def lookup(query: str, scope: RunScope) -> str:
+    """Look something up."""
+    return await looked_up(scope, query)
+
+
+@tool(needs_approval=True)
+async def refund(order: int) -> str:
+    """Pay an order back."""
+    return await refunded(order)
+
+
+@tool(requires="vault:open")
+async def vault() -> str:
+    """Open the vault."""
+    return await opened()
+
+
+@tool
+async def hold() -> str:
+    """Wait."""
+    return await held()
+
+
+@tool
+def add(first: int, second: int) -> int:
+    """Add two numbers."""
+    return added(first, second)
+
+
+class Native(ChatAgent):
+    """Answers."""
+
+    name = "agent"
+    instructions = INSTRUCTIONS
+    tools = (lookup, refund, vault, hold, add)
+    max_turns = 4
+
+
+# --- Pydantic AI
+
+
+def pydantic_ai(**more: Any) -> type[BaseAgent]:
+    agent = Agent(instructions=INSTRUCTIONS, description="Answers.")
+
+    @agent.tool
+    async def lookup(ctx: RunContext[RunScope], query: str) -> str:
+        """Look something up."""
+        return await looked_up(ctx.deps, query)
+
+    @agent.tool_plain(requires_approval=True)
+    async def refund(order: int) -> str:
+        """Pay an order back."""
+        return await refunded(order)
+
+    @agent.tool_plain
+    async def vault() -> str:
+        """Open the vault."""
+        return await opened()
+
+    @agent.tool_plain
+    async def hold() -> str:
+        """Wait."""
+        return await held()
+
+    @agent.tool_plain
+    def add(first: int, second: int) -> int:
+        """Add two numbers."""
+        return added(first, second)
+
+    rules = {"vault": RULES["vault"]}
+    return from_pydantic_ai(agent, name="agent", tools=rules, max_turns=4, **more)
+
+
+FRAMEWORKS: dict[str, Callable[[], type[BaseAgent]]] = {"native": lambda: Native, "pydantic_ai": pydantic_ai}
