@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         TeamReport,
     )
     from netra_apex.agents.adapters.function import from_function
+    from netra_apex.agents.adapters.langgraph import ScopeChatModel, from_langgraph
     from netra_apex.agents.adapters.pydantic_ai import from_pydantic_ai
     from netra_apex.core.context import UserExecutionContext
     from netra_apex.core.messages import (
@@ -58,6 +59,7 @@ __all__ = [
     "RunFailed",
     "RunScope",
     "Runtime",
+    "ScopeChatModel",
     "Settings",
     "SupervisorAgent",
     "SystemMessage",
@@ -71,6 +73,7 @@ __all__ = [
     "ask_user",
     "create_app",
     "from_function",
+    "from_langgraph",
     "from_pydantic_ai",
     "tool",
 ]
@@ -96,6 +99,7 @@ _HOME = {
     "RunFailed": "netra_apex.errors",
     "RunScope": "netra_apex.core.scope",
     "Runtime": "netra_apex.runtime",
+    "ScopeChatModel": "netra_apex.agents.adapters.langgraph",
     "Settings": "netra_apex.settings",
     "SupervisorAgent": "netra_apex.agents",
     "SystemMessage": "netra_apex.core.messages",
@@ -109,6 +113,7 @@ _HOME = {
     "ask_user": "netra_apex.tools",
     "create_app": "netra_apex.server",
     "from_function": "netra_apex.agents.adapters.function",
+    "from_langgraph": "netra_apex.agents.adapters.langgraph",
     "from_pydantic_ai": "netra_apex.agents.adapters.pydantic_ai",
     "tool": "netra_apex.tools",
 }

@@ -27,6 +27,7 @@ TOP_LEVEL = [
     "RunFailed",
     "RunScope",
     "Runtime",
+    "ScopeChatModel",
     "Settings",
     "SupervisorAgent",
     "SystemMessage",
@@ -40,6 +41,7 @@ TOP_LEVEL = [
     "ask_user",
     "create_app",
     "from_function",
+    "from_langgraph",
     "from_pydantic_ai",
     "tool",
 ]

@@ -5,9 +5,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from langchain_core.messages import SystemMessage
+from langchain_core.tools import tool as langchain_tool
+from langgraph.graph import MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, ToolRuntime, tools_condition
 from pydantic_ai import Agent, RunContext
 
-from netra_apex import BaseAgent, ChatAgent, RunScope, from_pydantic_ai, tool
+from netra_apex import BaseAgent, ChatAgent, RunScope, ScopeChatModel, from_langgraph, from_pydantic_ai, tool
 
 INSTRUCTIONS = "Answer briefly."
 
@@ -139,4 +143,52 @@ def pydantic_ai(**more: Any) -> type[BaseAgent]:
     return from_pydantic_ai(agent, name="agent", tools=rules, max_turns=4, **more)
 
 
-FRAMEWORKS: dict[str, Callable[[], type[BaseAgent]]] = {"native": lambda: Native, "pydantic_ai": pydantic_ai}
+# --- LangGraph
+
+
+def langgraph(**more: Any) -> type[BaseAgent]:
+    @langchain_tool
+    async def lookup(query: str, runtime: ToolRuntime[RunScope]) -> str:
+        """Look something up."""
+        return await looked_up(runtime.context, query)
+
+    @langchain_tool
+    async def refund(order: int) -> str:
+        """Pay an order back."""
+        return await refunded(order)
+
+    @langchain_tool
+    async def vault() -> str:
+        """Open the vault."""
+        return await opened()
+
+    @langchain_tool
+    async def hold() -> str:
+        """Wait."""
+        return await held()
+
+    @langchain_tool
+    def add(first: int, second: int) -> int:
+        """Add two numbers."""
+        return added(first, second)
+
+    tools = [lookup, refund, vault, hold, add]
+    model = ScopeChatModel().bind_tools(tools)
+
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke([SystemMessage(INSTRUCTIONS), *state["messages"]])]}
+
+    graph = StateGraph(MessagesState, context_schema=RunScope)
+    graph.add_node("answer", answer)
+    graph.add_node("tools", ToolNode(tools))
+    graph.add_edge("__start__", "answer")
+    graph.add_conditional_edges("answer", tools_condition)
+    graph.add_edge("tools", "answer")
+    return from_langgraph(graph, name="agent", tools=RULES, max_turns=4, **more)
+
+
+FRAMEWORKS: dict[str, Callable[[], type[BaseAgent]]] = {
+    "native": lambda: Native,
+    "pydantic_ai": pydantic_ai,
+    "langgraph": langgraph,
+}

@@ -12,9 +12,9 @@ from netra_apex.tools import Tool
 PUBLIC = {
     "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
     "ConfigurationError", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply", "Result", "Review",
-    "RunFailed", "RunScope", "Runtime", "Settings", "SupervisorAgent", "SystemMessage", "Team", "TeamReport",
-    "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "ask_user", "create_app",
-    "from_function", "from_pydantic_ai", "tool",
+    "RunFailed", "RunScope", "Runtime", "ScopeChatModel", "Settings", "SupervisorAgent", "SystemMessage", "Team",
+    "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "ask_user", "create_app",
+    "from_function", "from_langgraph", "from_pydantic_ai", "tool",
 }  # fmt: skip
 
 

@@ -6,16 +6,18 @@ and approval. What a framework does by itself is none of that.
 
 import asyncio
 import contextvars
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, TypedDict, get_args
 
-from pydantic import WithJsonSchema
+from msgspec.structs import replace
+from pydantic import ValidationError, WithJsonSchema
 
 from netra_apex.core.messages import AssistantMessage, ModelMessage, Reply, ToolCall
 from netra_apex.core.permissions import check_permissions
 from netra_apex.core.scope import RunScope
-from netra_apex.errors import CallFailed, Invalid, OutputInvalid, RegistryError
+from netra_apex.errors import CallFailed, Invalid, OutputInvalid, RegistryError, ToolDefinitionError
 from netra_apex.tools import Tool
 from netra_apex.tools.schema import open_signature
 from netra_apex.tools.tool import OnUnknown
@@ -23,6 +25,7 @@ from netra_apex.tools.tool import OnUnknown
 Perform = Callable[[dict[str, Any], RunScope], Awaitable[Any]]
 """The framework's own way to carry out a call, given the arguments and the call's own scope."""
 
+SHOWN_PROBLEMS = 5
 BESIDE = "it was not called, as another call beside it cannot be made; ask for it again"
 
 _SAYABLE = "there are requires, timeout, needs_approval, idempotent and on_unknown"
@@ -67,11 +70,15 @@ def rules_of(agent: str, tools: Mapping[str, ToolRules] | None) -> Rules:
 class Borrowed:
     """One run's model requests and tool calls."""
 
-    def __init__(self, scope: RunScope, rules: Rules) -> None:
+    def __init__(self, scope: RunScope, rules: Rules, tools: "dict[str, Tool[..., Any]] | None" = None) -> None:
         self.scope = scope
-        self._rules = {name: dict(each) for name, each in rules}
-        self._tools: dict[str, Tool[..., Any]] = {}
+        self._rules = rules
+        self._tools = {} if tools is None else tools
         self._asked: dict[str, ToolCall] = {}
+
+    def within(self, scope: RunScope) -> "Borrowed":
+        """The same inside of one of its calls, whose scope this is: what is asked there belongs to the call."""
+        return Borrowed(scope, self._rules, self._tools)
 
     def tool(
         self,
@@ -85,10 +92,13 @@ class Borrowed:
         """The framework's tool as one of ours: the same for the whole run, as its calls are told by its name.
 
         `blocks`: its function is not async, and is run in a thread. `said` is what the framework itself knows of it.
+
+        Raises:
+            ToolDefinitionError: the run had another one of this name.
         """
         known = self._tools.get(name)
         if known is None:
-            rules: dict[str, Any] = {**(said or {}), **self._rules.get(name, {})}
+            rules: dict[str, Any] = {**(said or {}), **dict(next((each for of, each in self._rules if of == name), ()))}
             known = Tool(
                 name=name,
                 description=description,
@@ -98,6 +108,8 @@ class Borrowed:
                 **rules,
             )
             self._tools[name] = known
+        elif known.parameters != parameters:
+            raise ToolDefinitionError(name, "the run has another tool of this name, with other parameters")
         return known
 
     async def ask(
@@ -113,10 +125,17 @@ class Borrowed:
         while True:
             reply = await self._ask(said, tools, schema)
             if all(call.name in offered and _has_object(call) for call in reply.tool_calls):
-                self._asked.update({call.id: call for call in reply.tool_calls})
-                return reply
+                return dataclasses.replace(reply, tool_calls=tuple(map(self._known, reply.tool_calls)))
             answers = await self.scope.tools.answer(reply.tool_calls)
             said += [AssistantMessage(reply.text, reply.tool_calls), *answers]
+
+    def _known(self, call: ToolCall) -> ToolCall:
+        """The call by an id that is the run's only one: some models count theirs from 0 in each answer."""
+        unique = call.id
+        while not unique or unique in self._asked:
+            unique = f"{call.id}.{len(self._asked)}"
+        self._asked[unique] = call
+        return replace(call, id=unique)
 
     async def _ask(
         self, messages: Sequence[ModelMessage], tools: Sequence[Tool[..., Any]], schema: Mapping[str, Any] | None
@@ -139,6 +158,13 @@ class Borrowed:
         finally:
             _performing.reset(token)
         return answer.content
+
+
+def ill_formed(problem: ValidationError) -> CallFailed:
+    """How a call ends whose arguments the framework refuses."""
+    found = problem.errors(include_url=False, include_input=False, include_context=False)
+    said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:SHOWN_PROBLEMS])
+    return CallFailed("invalid_arguments", said)
 
 
 def _has_object(call: ToolCall) -> bool:

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, cast
 
 from netra_apex.agents.sharing import check_code
@@ -38,7 +38,9 @@ def examine(agent: str, thing: object, *frameworks: str, unused: tuple[type[Any]
             if held.__code__.co_filename.startswith(places):
                 waiting += _closed_over(held)
             elif not _is_of(held.__module__, _PLAIN):
-                check_code(agent, f"function {held.__name__}", held)
+                around = [each for each in _closed_over(held) if _is_of(type(each[1]).__module__, frameworks)]
+                check_code(agent, f"function {held.__name__}", _without(held, {id(value) for _, value in around}))
+                waiting += around
         elif (inside := _inside(where, held, frameworks)) is not None:
             waiting += inside
         elif not _is_of(type(held).__module__, _PLAIN):
@@ -79,6 +81,20 @@ def _closed_over(function: FunctionType) -> Iterator[tuple[str, object]]:
             yield name, cell.cell_contents
         except ValueError:
             continue  # it is not set
+
+
+def _without(function: FunctionType, looked_through: set[int]) -> FunctionType:
+    """The function as it were without the frameworks' objects that it closes over, which are looked through."""
+    cells = function.__closure__ or ()
+    closed = [name for name, value in _closed_over(function) if id(value) in looked_through]
+    names = zip(function.__code__.co_freevars, cells, strict=True)
+    closure = tuple(CellType(None) if name in closed else cell for name, cell in names)
+    same = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, closure or None
+    )
+    same.__kwdefaults__ = function.__kwdefaults__
+    vars(same).update(vars(function))
+    return same
 
 
 def _held_by(held: object) -> Iterator[tuple[str, object]]:

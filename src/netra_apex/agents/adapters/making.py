@@ -4,6 +4,8 @@ import re
 from typing import Any, TypedDict
 
 from netra_apex.agents.base import AgentType, BaseAgent
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.scope import RunScope
 
 
 class AgentOptions(TypedDict, total=False):
@@ -24,3 +26,13 @@ def make_agent(
         label, (base,), {"name": name, "__doc__": description, "__module__": base.__module__} | attributes
     )
     return made
+
+
+def takes_ours(kind: object) -> bool:
+    """Whether an agent that declares this as its deps or its context can be given the run's scope or context."""
+    return kind in (None, object, type(None), RunScope, UserExecutionContext)
+
+
+def ours(kind: object, scope: RunScope) -> RunScope | UserExecutionContext:
+    """What such an agent is given."""
+    return scope.context if kind is UserExecutionContext else scope

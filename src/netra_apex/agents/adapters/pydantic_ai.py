@@ -14,13 +14,12 @@ from pydantic import ValidationError
 from pydantic_core import SchemaValidator, core_schema
 from typing_extensions import Unpack
 
-from netra_apex.agents.adapters.borrowing import Borrowed, Rules, ToolRules, rules_of
+from netra_apex.agents.adapters.borrowing import Borrowed, Rules, ToolRules, ill_formed, rules_of
 from netra_apex.agents.adapters.examining import examine
-from netra_apex.agents.adapters.making import AgentOptions, make_agent
+from netra_apex.agents.adapters.making import AgentOptions, make_agent, ours, takes_ours
 from netra_apex.agents.base import BaseAgent
 from netra_apex.agents.chat import text_of
 from netra_apex.agents.wrapped import Wrapped
-from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.messages import AssistantMessage, ModelMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
 from netra_apex.core.scope import RunScope
 from netra_apex.errors import AgentFailed, CallFailed, ConfigurationError, RegistryError, TurnsExhausted
@@ -43,7 +42,6 @@ except ImportError as error:
     ) from error
 
 _ANYTHING = SchemaValidator(core_schema.dict_schema(core_schema.str_schema()))
-_OURS = (object, RunScope, type(None))
 
 
 class PydanticAIAgent(BaseAgent):
@@ -62,7 +60,7 @@ class PydanticAIAgent(BaseAgent):
         agent = _copied(self.wrapped.original)
         borrowed = Borrowed(scope, self.tools)
         make = None if self.deps is None else self.deps.original
-        deps = _own(agent, scope) if make is None else make(scope)
+        deps = ours(agent.deps_type, scope) if make is None else make(scope)
         calls = _Calls(borrowed, None if make is not None else agent)
         try:
             result = await agent.run(
@@ -102,7 +100,7 @@ def from_pydantic_ai(
     examine(name, agent, "pydantic_ai", unused=(Model, Provider))
     if deps is not None:
         examine(name, deps, "pydantic_ai")
-    elif not (agent.deps_type in _OURS or agent.deps_type is UserExecutionContext):
+    elif not takes_ours(agent.deps_type):
         kind = getattr(agent.deps_type, "__qualname__", str(agent.deps_type))
         raise RegistryError(name, f"its deps are a {kind}; pass deps=, a function that makes one from the run's scope")
     attributes = {
@@ -202,7 +200,8 @@ class _Dispatched(WrapperToolset[Any]):
         inner = tool.inner
 
         async def perform(arguments: dict[str, Any], scope: RunScope) -> Any:
-            own = ctx if self.agent is None else replace(ctx, deps=_own(self.agent, scope))
+            deps = ctx.deps if self.agent is None else ours(self.agent.deps_type, scope)
+            own = replace(ctx, deps=deps, model=ScopeModel(self.borrowed.within(scope)))
             try:
                 checked = inner.args_validator.validate_json(
                     msgspec.json.encode(arguments), context=own.validation_context
@@ -212,7 +211,7 @@ class _Dispatched(WrapperToolset[Any]):
                     if verdict is not None:
                         await verdict
             except ValidationError as problem:
-                raise CallFailed("invalid_arguments", _sentence(problem)) from problem
+                raise ill_formed(problem) from problem
             try:
                 given = await self.wrapped.call_tool(name, checked, own, inner)
             except (ModelRetry, ToolFailed) as failed:
@@ -236,15 +235,6 @@ def _innermost(tool: ToolsetTool[Any]) -> ToolsetTool[Any]:
     while (source := getattr(tool, "source_tool", None)) is not None:
         tool = source
     return tool
-
-
-def _sentence(problem: ValidationError) -> str:
-    found = problem.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:5])
-
-
-def _own(agent: Agent[Any, Any], scope: RunScope) -> Any:
-    return scope.context if agent.deps_type is UserExecutionContext else scope
 
 
 def _copied(agent: Agent[Any, Any]) -> Agent[Any, Any]:

@@ -1,6 +1,8 @@
 """What holds of an agent of ours holds of one that was written for another framework: told, stored, asked, stopped."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -304,3 +306,24 @@ def test_two_users_inside_the_same_tool_at_once_each_see_their_own_context(frame
     for name, outcome in zip(("anna", "berta"), run(main()), strict=True):
         assert outcome.output == f"for {name}"
         assert ends(outcome) == [("lookup", f"{name} of {name}")]
+
+
+# --- Not installed
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [("from_pydantic_ai", "pydantic_ai", "providers"), ("from_langgraph", "langgraph", "langgraph")],
+)
+def test_a_framework_that_is_not_installed_is_told_with_what_to_install(name: str, package: str, extra: str) -> None:
+    source = f"""
+import sys
+sys.modules[{package!r}] = None
+import netra_apex
+try:
+    netra_apex.{name}
+except netra_apex.ConfigurationError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
+    assert f'pip install "netra-apex[{extra}]"' in done.stdout

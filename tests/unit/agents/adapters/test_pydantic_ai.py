@@ -1,8 +1,8 @@
 """A Pydantic AI agent as one of ours: its deps, its output, its model's name, and what of it runs may not share."""
 
-import subprocess
-import sys
+import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +12,26 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import ExternalToolset
 from tests.support.bounded import run
 
-from netra_apex import AgentRegistry, RunScope, UserExecutionContext, from_pydantic_ai
-from netra_apex.core.events import AgentFailed, MessageCompleted, ToolCompleted
+from netra_apex import AgentRegistry, RunScope, Runtime, Settings, UserExecutionContext, from_pydantic_ai
+from netra_apex.core.conversations import Post
+from netra_apex.core.events import AgentCompleted, AgentFailed, DurableEvent, MessageCompleted, ToolCompleted, decode
 from netra_apex.core.messages import SystemMessage
 from netra_apex.errors import RegistryError
-from netra_apex.testing import Outcome, ScriptedModel, harness
+from netra_apex.testing import Outcome, ScriptedModel, calls, harness
 
 
 class City(BaseModel):
     name: str
     people: int
+
+
+expert = Agent(instructions="You know.")
+
+
+@expert.tool_plain
+async def measure(what: str) -> str:
+    """Measure something."""
+    return f"{what}: 5"
 
 
 def ask(agent: Agent[Any, Any], *steps: Any, content: str = "x", **more: Any) -> tuple[Outcome, ScriptedModel]:
@@ -117,6 +127,39 @@ def test_its_deps_are_made_for_each_run() -> None:
     for _ in range(2):
         outcome, _ = ask(agent, ("put", {"item": "a"}), ("put", {"item": "b"}), "done", deps=cart)
         assert outcome.of(ToolCompleted)[-1].result == ["a of ada", "b of ada"]
+
+
+def test_an_agent_that_a_tool_asks_is_part_of_the_call_and_not_asked_again(tmp_path: Path) -> None:
+    resting = asyncio.Event()
+    agent = Agent()
+
+    @agent.tool
+    async def consult(ctx: RunContext[RunScope], question: str) -> str:
+        """Ask the expert."""
+        answered = await expert.run(question, model=ctx.model, deps=ctx.deps)
+        return answered.output
+
+    async def rests(_: Any) -> str:
+        resting.set()
+        await asyncio.Event().wait()
+        return ""
+
+    made = from_pydantic_ai(agent, name="agent")
+    ask_expert = [("measure", {"what": "it"}), "five"]
+
+    async def main() -> list[DurableEvent]:
+        settings = Settings(home=tmp_path, drain_seconds=0.01)
+        steps = [calls(("consult", {"question": "a"})), *ask_expert, ("consult", {"question": "b"}), *ask_expert, rests]
+        async with ScriptedModel(steps) as model, Runtime(AgentRegistry([made]), settings, model=model) as first:
+            accepted = await first.admission.post("ada", frozenset(), Post(content="x"))
+            await resting.wait()
+        async with ScriptedModel(["done"]) as model, Runtime(AgentRegistry([made]), settings, model=model) as second:
+            return [decode(body) async for seq, body in second.reader.follow("ada", accepted.run_id, 0) if seq]
+
+    events = run(main())
+    assert isinstance(events[-1], AgentCompleted), events[-1]
+    assert [event.result for event in events if isinstance(event, ToolCompleted)] == ["five", "five"]
+    assert events[-1].usage.requests == 7
 
 
 def test_its_deps_may_be_the_runs_context() -> None:
@@ -240,21 +283,3 @@ def test_what_its_runs_would_share_is_refused(agent: Any, reason: str) -> None:
 )
 def test_what_cannot_be_said_of_a_tool_is_refused(rules: Any, reason: str) -> None:
     assert refusal(Agent(), tools=rules).startswith(reason)
-
-
-@pytest.mark.parametrize(
-    ("name", "package", "extra"),
-    [("from_pydantic_ai", "pydantic_ai", "providers")],
-)
-def test_a_framework_that_is_not_installed_is_told_with_what_to_install(name: str, package: str, extra: str) -> None:
-    source = f"""
-import sys
-sys.modules[{package!r}] = None
-import netra_apex
-try:
-    netra_apex.{name}
-except netra_apex.ConfigurationError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
-    assert f'pip install "netra-apex[{extra}]"' in done.stdout
