@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from netra_apex.agents.adapters.function import from_function
     from netra_apex.agents.adapters.langgraph import ScopeChatModel, from_langgraph
+    from netra_apex.agents.adapters.openai_agents import from_openai_agents
     from netra_apex.agents.adapters.pydantic_ai import from_pydantic_ai
     from netra_apex.core.context import UserExecutionContext
     from netra_apex.core.messages import (
@@ -74,6 +75,7 @@ __all__ = [
     "create_app",
     "from_function",
     "from_langgraph",
+    "from_openai_agents",
     "from_pydantic_ai",
     "tool",
 ]
@@ -114,6 +116,7 @@ _HOME = {
     "create_app": "netra_apex.server",
     "from_function": "netra_apex.agents.adapters.function",
     "from_langgraph": "netra_apex.agents.adapters.langgraph",
+    "from_openai_agents": "netra_apex.agents.adapters.openai_agents",
     "from_pydantic_ai": "netra_apex.agents.adapters.pydantic_ai",
     "tool": "netra_apex.tools",
 }

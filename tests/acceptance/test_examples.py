@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from examples import orders, plain_agent, product_team, typed_output
+from examples import orders, other_frameworks, plain_agent, product_team, typed_output
 
 from netra_apex import AgentRegistry, AssistantMessage, Team, UserMessage
 from netra_apex.client import Client
@@ -227,3 +227,16 @@ def test_a_mounted_server_answers_under_its_path_beside_the_hosts_own_page(tmp_p
     assert isinstance(ending, AgentCompleted)
     assert ending.output == "hello"
     assert "My own page" in page.stdout
+
+
+def test_the_same_question_gives_the_same_events_in_every_framework() -> None:
+    told = {}
+    for name in other_frameworks.registry.names:
+        steps = () if name == "plain" else (("find_order", {"number": 7}), "It is on its way.")
+        outcome, _ = ask(other_frameworks.registry, "order 7", steps=steps, permissions=("orders:read",), agent=name)
+        (call,) = outcome.of(ToolCompleted)
+        assert call.result == "order 7 of ada is on its way"
+        told[name] = [kind for kind in outcome.types if kind != "message_completed"]
+    assert set(map(tuple, told.values())) == {
+        ("agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed")
+    }

@@ -42,6 +42,7 @@ TOP_LEVEL = [
     "create_app",
     "from_function",
     "from_langgraph",
+    "from_openai_agents",
     "from_pydantic_ai",
     "tool",
 ]

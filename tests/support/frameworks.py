@@ -5,13 +5,24 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from agents import Agent as OpenAIAgent
+from agents import RunContextWrapper, function_tool
 from langchain_core.messages import SystemMessage
 from langchain_core.tools import tool as langchain_tool
 from langgraph.graph import MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, ToolRuntime, tools_condition
 from pydantic_ai import Agent, RunContext
 
-from netra_apex import BaseAgent, ChatAgent, RunScope, ScopeChatModel, from_langgraph, from_pydantic_ai, tool
+from netra_apex import (
+    BaseAgent,
+    ChatAgent,
+    RunScope,
+    ScopeChatModel,
+    from_langgraph,
+    from_openai_agents,
+    from_pydantic_ai,
+    tool,
+)
 
 INSTRUCTIONS = "Answer briefly."
 
@@ -187,8 +198,47 @@ def langgraph(**more: Any) -> type[BaseAgent]:
     return from_langgraph(graph, name="agent", tools=RULES, max_turns=4, **more)
 
 
+# --- OpenAI Agents SDK
+
+
+def openai_agents(**more: Any) -> type[BaseAgent]:
+    @function_tool
+    async def lookup(ctx: RunContextWrapper[RunScope], query: str) -> str:
+        """Look something up."""
+        return await looked_up(ctx.context, query)
+
+    @function_tool(needs_approval=True)
+    async def refund(order: int) -> str:
+        """Pay an order back."""
+        return await refunded(order)
+
+    @function_tool
+    async def vault() -> str:
+        """Open the vault."""
+        return await opened()
+
+    @function_tool
+    async def hold() -> str:
+        """Wait."""
+        return await held()
+
+    @function_tool
+    def add(first: int, second: int) -> int:
+        """Add two numbers."""
+        return added(first, second)
+
+    agent = OpenAIAgent[RunScope](
+        name="agent",
+        instructions=INSTRUCTIONS,
+        handoff_description="Answers.",
+        tools=[lookup, refund, vault, hold, add],
+    )
+    return from_openai_agents(agent, name="agent", tools={"vault": RULES["vault"]}, max_turns=4, **more)
+
+
 FRAMEWORKS: dict[str, Callable[[], type[BaseAgent]]] = {
     "native": lambda: Native,
     "pydantic_ai": pydantic_ai,
     "langgraph": langgraph,
+    "openai_agents": openai_agents,
 }

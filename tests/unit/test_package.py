@@ -14,7 +14,7 @@ PUBLIC = {
     "ConfigurationError", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply", "Result", "Review",
     "RunFailed", "RunScope", "Runtime", "ScopeChatModel", "Settings", "SupervisorAgent", "SystemMessage", "Team",
     "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "ask_user", "create_app",
-    "from_function", "from_langgraph", "from_pydantic_ai", "tool",
+    "from_function", "from_langgraph", "from_openai_agents", "from_pydantic_ai", "tool",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from tests.support.wire_model import WireModel
 from netra_apex import AgentRegistry, BaseAgent, Runtime, Settings
 from netra_apex.core.conversations import Post
 from netra_apex.core.events import AgentCompleted, AgentFailed, DurableEvent, ToolCompleted, decode
-from netra_apex.core.messages import ModelMessage, SystemMessage, ToolMessage, UserMessage
+from netra_apex.core.messages import ModelMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import ModelFailed
 from netra_apex.providers.openai import OpenAIModel
@@ -179,6 +179,15 @@ def test_a_call_beside_one_that_is_unknown_is_not_lost_in_silence(framework: str
     assert ends(outcome)[-1] == ("lookup", "x of ada")
 
 
+@each_framework
+def test_a_model_that_counts_its_calls_from_0_in_each_answer_is_answered_each_time(framework: str) -> None:
+    first, second = (ToolCall("call_0", "lookup", f'{{"query": "{query}"}}') for query in "xy")
+    outcome, model = asked(framework, "x", first, second, "done")
+    assert ends(outcome) == [("lookup", "x of ada"), ("lookup", "y of ada")]
+    answers = [each.content for each in model.requests[2].messages if isinstance(each, ToolMessage)]
+    assert answers == ["x of ada", "y of ada"]
+
+
 def played(framework: str, home: Path, main: Callable[[Runtime], Awaitable[Any]], *steps: Any) -> Any:
     """What comes of it in a runtime on this home."""
 
@@ -313,7 +322,11 @@ def test_two_users_inside_the_same_tool_at_once_each_see_their_own_context(frame
 
 @pytest.mark.parametrize(
     ("name", "package", "extra"),
-    [("from_pydantic_ai", "pydantic_ai", "providers"), ("from_langgraph", "langgraph", "langgraph")],
+    [
+        ("from_pydantic_ai", "pydantic_ai", "providers"),
+        ("from_langgraph", "langgraph", "langgraph"),
+        ("from_openai_agents", "agents", "openai-agents"),
+    ],
 )
 def test_a_framework_that_is_not_installed_is_told_with_what_to_install(name: str, package: str, extra: str) -> None:
     source = f"""
