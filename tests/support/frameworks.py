@@ -36,6 +36,8 @@ class World:
         self.threads: list[str] = []
         self.inside = asyncio.Event()
         self.release = asyncio.Event()
+        self.blocked = threading.Event()
+        self.unblock = threading.Event()
         self.barrier: asyncio.Barrier | None = None
 
 
@@ -69,7 +71,10 @@ async def held() -> str:
 
 
 def added(first: int, second: int) -> int:
-    """What a tool that is not async does, in a thread."""
+    """What a tool that is not async does, in a thread; with numbers below 0 it blocks."""
+    if first < 0:
+        world["is"].blocked.set()
+        world["is"].unblock.wait(20)
     world["is"].threads.append(threading.current_thread().name)
     return first + second
 

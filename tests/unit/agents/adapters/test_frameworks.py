@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support import frameworks
-from tests.support.bounded import passed, run
+from tests.support.bounded import passed, run, until
 from tests.support.frameworks import FRAMEWORKS, World, world
 from tests.support.wire_model import WireModel
 
@@ -288,6 +288,22 @@ def test_a_cancelled_run_ends_at_once_wherever_it_is(framework: str, where: str,
     assert kinds(events)[-1] == "agent_cancelled"
     codes = [event.error.code for event in events if isinstance(event, ToolCompleted) and event.error]
     assert codes == (["cancelled"] if where == "tool" else [])
+
+
+@each_framework
+def test_a_cancelled_run_does_not_wait_for_a_tool_that_blocks(framework: str, tmp_path: Path) -> None:
+    async def main(runtime: Runtime) -> list[DurableEvent]:
+        run_id = await post(runtime, "x")
+        await until(world["is"].blocked.is_set)
+        try:
+            async with asyncio.timeout(2):
+                await runtime.admission.cancel("ada", run_id)
+                return await told(runtime, run_id)
+        finally:
+            world["is"].unblock.set()
+
+    events = played(framework, tmp_path, main, ("add", {"first": -1, "second": 1}))
+    assert kinds(events)[-2:] == ["tool_completed", "agent_cancelled"]
 
 
 @each_framework

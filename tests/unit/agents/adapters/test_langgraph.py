@@ -182,6 +182,36 @@ def test_nodes_side_by_side_are_taken_up_without_asking_twice(tmp_path: Path) ->
     assert ending.output == ["L", "R", "Z"]
 
 
+def test_what_a_tool_asks_is_part_of_its_call_and_not_asked_again(tmp_path: Path) -> None:
+    resting = asyncio.Event()
+
+    @langchain_tool
+    async def consult(question: str) -> str:
+        """Ask an expert."""
+        return str((await model.ainvoke(question)).text)
+
+    async def rests(_: Any) -> str:
+        resting.set()
+        await asyncio.Event().wait()
+        return ""
+
+    with pytest.warns(DeprecationWarning, match="create_react_agent"):
+        made = from_langgraph(create_react_agent(ScopeChatModel(), [consult]), name="agent")
+
+    async def main() -> list[DurableEvent]:
+        settings = Settings(home=tmp_path, drain_seconds=0.01)
+        steps = [("consult", {"question": "a"}), "five", rests]
+        async with ScriptedModel(steps) as first, Runtime(AgentRegistry([made]), settings, model=first) as runtime:
+            accepted = await runtime.admission.post("ada", frozenset(), Post(content="x"))
+            await resting.wait()
+        async with ScriptedModel(["done"]) as second, Runtime(AgentRegistry([made]), settings, model=second) as runtime:
+            return [decode(body) async for seq, body in runtime.reader.follow("ada", accepted.run_id, 0) if seq]
+
+    ending = run(main())[-1]
+    assert isinstance(ending, AgentCompleted), ending
+    assert (ending.output, ending.usage.requests) == ("done", 3)
+
+
 def test_tools_of_a_graph_in_a_graph_are_the_dispatchers_too() -> None:
     @langchain_tool
     async def measure(what: str) -> str:
