@@ -271,6 +271,20 @@ def test_taken_up_again_it_repeats_no_request_and_no_call_that_had_ended(framewo
 
 
 @each_framework
+def test_a_call_that_the_end_of_its_process_cut_off_is_not_made_again(framework: str, tmp_path: Path) -> None:
+    async def first(runtime: Runtime) -> str:
+        run_id = await post(runtime, "x")
+        await world["is"].inside.wait()
+        return run_id
+
+    run_id = played(framework, tmp_path, first, ("hold", {}))
+    events = played(framework, tmp_path, lambda runtime: told(runtime, run_id))
+    failed = events[-1]
+    assert isinstance(failed, AgentFailed), failed
+    assert failed.code == "tool_outcome_unknown"
+
+
+@each_framework
 @pytest.mark.parametrize("where", ["tool", "model"])
 def test_a_cancelled_run_ends_at_once_wherever_it_is(framework: str, where: str, tmp_path: Path) -> None:
     async def waits(_: Any) -> str:
