@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from netra_apex.server import create_app
     from netra_apex.settings import Settings
     from netra_apex.tools import ask_user, tool
+    from netra_apex.tools.mcp import MCPServer
 
 __all__ = [
     "AgentRegistry",
@@ -49,6 +50,7 @@ __all__ = [
     "ChatAgent",
     "ChatOrchestrator",
     "ConfigurationError",
+    "MCPServer",
     "Mission",
     "NetraError",
     "Phase",
@@ -90,6 +92,7 @@ _HOME = {
     "ChatAgent": "netra_apex.agents",
     "ChatOrchestrator": "netra_apex.agents",
     "ConfigurationError": "netra_apex.errors",
+    "MCPServer": "netra_apex.tools.mcp",
     "Mission": "netra_apex.agents",
     "NetraError": "netra_apex.errors",
     "Phase": "netra_apex.agents",

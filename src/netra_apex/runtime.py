@@ -24,6 +24,8 @@ from netra_apex.engine.lending import EngineParts
 from netra_apex.engine.limits import Slots
 from netra_apex.errors import ConfigurationError
 from netra_apex.logs import use_standard_logging
+from netra_apex.providers import open_servers
+from netra_apex.providers.mcp_sessions import McpSessions
 from netra_apex.providers.models import Models
 from netra_apex.providers.prices import DEMO, Prices
 from netra_apex.settings import Settings
@@ -58,6 +60,7 @@ class Runtime:
     manager: WebSocketManager
     models: Models
     prices: Prices
+    servers: McpSessions
     house: House
 
     def __init__(
@@ -122,7 +125,9 @@ class Runtime:
                 return UserWebSocketEmitter(context, stores.runs, hub, redactor, meter, stream)
 
             budgets = Budgets.of(settings, self.prices.of, stores.budgets)
-            parts = EngineParts(self.models.get, stores.runs, self._tools, settings, self._park, budgets, executor)
+            parts = EngineParts(
+                self.models.get, stores.runs, self._tools, settings, self.servers, self._park, budgets, executor
+            )
             self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
             group = await stack.enter_async_context(process_group())
             means = Means(
@@ -158,7 +163,9 @@ class Runtime:
         secret, executor = settings.prepare_home(), new_id("exe")
         opening = open_stores(settings, executing=True, secret=secret, executor=executor)
         self.stores = await stack.enter_async_context(opening)
-        redactor = Redactor((secret, *settings.own_secrets()))
+        self.servers = open_servers(self.registry.mcp_servers, settings, self.stores.credentials)
+        stack.push_async_callback(self.servers.aclose)
+        redactor = Redactor((secret, *settings.own_secrets(), *self.servers.secrets))
         self.models = Models(settings, self._model)
         self.prices = Prices(settings.own_prices, base_url=settings.openai_base_url)
         if self._execute:

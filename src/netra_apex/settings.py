@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
     retention_days: Days = Field(30, description="How long the events of a run that has ended can be read again.")
     approval_days: Days = Field(30, description="How long a person has to decide on a call, or to answer a question.")
+    mcp_servers: Path | None = Field(None, description="File of MCP servers, JSON or TOML.")
+    mcp_sessions: Positive = Field(200, description="Sessions of one process with MCP servers at once.")
+    mcp_sessions_per_user: Positive = Field(10, description="Sessions of one user with MCP servers at once.")
+    mcp_idle_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        60, description="How long a session with an MCP server is kept that no run uses."
+    )
     frame_bytes: Annotated[int, Field(ge=100)] = Field(65_536, description="Size of a frame that a client sends.")
     frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
     frames_burst: Positive = Field(30, description="Frames of one connection at once.")
@@ -311,6 +317,11 @@ def environment_for_tools() -> dict[str, str]:
     withheld |= {variable("database_url"), variable("host")}
     # Settings are read by any spelling.
     return {name: value for name, value in os.environ.items() if name.upper() not in withheld}
+
+
+def from_environment(name: str) -> str | None:
+    """What this process's environment has under this name, for files that name it."""
+    return os.environ.get(name)
 
 
 def is_loopback(host: str) -> bool:

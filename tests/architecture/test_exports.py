@@ -16,6 +16,7 @@ TOP_LEVEL = [
     "ChatAgent",
     "ChatOrchestrator",
     "ConfigurationError",
+    "MCPServer",
     "Mission",
     "NetraError",
     "Phase",

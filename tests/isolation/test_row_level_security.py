@@ -41,6 +41,7 @@ CONTENT = (
     "approvals",
     "charges",
     "questions",
+    "credentials",
     "usage_by_day",
 )
 PEOPLE = ("ada", "bob")
@@ -111,6 +112,7 @@ async def filled(url: str) -> None:
             ending = AgentFailed(code="agent_error", message="it broke", retryable=False)
             bill = Bill(usage=Usage(1, 1, 1), charged=False)
             await stores.runs.append(context_of(other, user), stamped(ending), bill=bill)
+            await stores.credentials.put(user, "github", "there", f"{user}'s secret")
 
 
 @asynccontextmanager

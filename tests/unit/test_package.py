@@ -11,10 +11,10 @@ from netra_apex.tools import Tool
 
 PUBLIC = {
     "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
-    "ConfigurationError", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply", "Result", "Review",
-    "RunFailed", "RunScope", "Runtime", "ScopeChatModel", "Settings", "SupervisorAgent", "SystemMessage", "Team",
-    "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "ask_user", "create_app",
-    "from_function", "from_langgraph", "from_openai_agents", "from_pydantic_ai", "tool",
+    "ConfigurationError", "MCPServer", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply", "Result",
+    "Review", "RunFailed", "RunScope", "Runtime", "ScopeChatModel", "Settings", "SupervisorAgent", "SystemMessage",
+    "Team", "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "ask_user",
+    "create_app", "from_function", "from_langgraph", "from_openai_agents", "from_pydantic_ai", "tool",
 }  # fmt: skip
 
 

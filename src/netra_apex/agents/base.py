@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from netra_apex.core.scope import RunScope
 from netra_apex.errors import RegistryError
+from netra_apex.tools.mcp import MCPServer
 
 
 class AgentType(ABCMeta):
@@ -41,6 +42,7 @@ class BaseAgent(ABC, metaclass=AgentType):
     `scope.model` asks (left out: NETRA_MODEL), `max_turns` how often it may in one run (left out: NETRA_MAX_TURNS).
     `input_type`, any type with fields that pydantic validates, is what its task is, and `timeout` the seconds that it
     may be active (left out: NETRA_AGENT_TIMEOUT_SECONDS); as a member of a supervisor never more than that has left.
+    `mcp_servers` are the MCP servers that it uses, declared, or by their names in the file of NETRA_MCP_SERVERS.
     """
 
     name: ClassVar[str]
@@ -49,6 +51,7 @@ class BaseAgent(ABC, metaclass=AgentType):
     max_turns: ClassVar[int | None] = None
     input_type: ClassVar[Any] = None
     timeout: ClassVar[float | None] = None
+    mcp_servers: ClassVar[tuple[MCPServer | str, ...]] = ()
 
     @abstractmethod
     async def run(self, task: Any, scope: RunScope) -> Any:

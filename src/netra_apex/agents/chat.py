@@ -21,7 +21,8 @@ class ChatAgent(BaseAgent):
     """An agent that is a conversation with a model, which may call tools.
 
     `instructions` open the conversation; the thread's history follows, then the task. `model` is `provider:name`
-    (left out: NETRA_MODEL). `tools` are offered as far as the user may use them. With `output_type`, any type that
+    (left out: NETRA_MODEL). `tools`, and those of its `mcp_servers`, are offered as far as the
+    user may use them. With `output_type`, any type that
     pydantic validates, the output is of that type. `max_turns` bounds the model's answers in one run (left out:
     NETRA_MAX_TURNS).
     """
@@ -32,8 +33,8 @@ class ChatAgent(BaseAgent):
 
     @property
     def offers(self) -> tuple[Any, ...]:
-        """What the model is offered."""
-        return self.tools
+        """What the model is offered: the tools, and those of the servers."""
+        return (*self.tools, *self.mcp_servers)
 
     async def run(self, task: Any, scope: RunScope) -> Any:
         """Asks the model, carries out the calls that it asks for side by side, and asks again until it answers.

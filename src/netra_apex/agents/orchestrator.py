@@ -114,7 +114,7 @@ class ChatOrchestrator(SupervisorAgent):
     async def _answer(self, said: tuple[ModelMessage, ...], scope: RunScope, found: str = "") -> Any:
         instructions = "\n\n".join(filter(None, (self.instructions, found)))
         opening = [SystemMessage(instructions)] if instructions else []
-        return await self.converse([*opening, *said], scope, self.tools)
+        return await self.converse([*opening, *said], scope, (*self.tools, *self.mcp_servers))
 
 
 def _finding(found: tuple[Intent, Result]) -> str:

@@ -11,6 +11,7 @@ from netra_apex.agents.sharing import check_sharing, detach
 from netra_apex.agents.supervisor import HISTORY, SupervisorAgent
 from netra_apex.core.permissions import allows
 from netra_apex.errors import NotFound, RegistryError
+from netra_apex.tools.mcp import MCPServer
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
@@ -45,6 +46,7 @@ class AgentRegistry:
         self._table: Mapping[str, type[BaseAgent]] = MappingProxyType(table)
         self._default = default
         self._models = frozenset(getattr(agent, "model", None) for agent in known.values())
+        self._servers = tuple(server for agent in known.values() for server in agent.mcp_servers)
 
     @property
     def default(self) -> str:
@@ -60,6 +62,11 @@ class AgentRegistry:
     def models(self) -> frozenset[str | None]:
         """The models that its agents name, members included; None is the one of the settings."""
         return self._models
+
+    @property
+    def mcp_servers(self) -> tuple[MCPServer | str, ...]:
+        """What all agents declare, members included."""
+        return self._servers
 
     def get(self, name: str) -> type[BaseAgent]:
         """The class.
@@ -101,9 +108,20 @@ def _check(agent: object, known: dict[str, type[BaseAgent]]) -> None:
     if not inspect.iscoroutinefunction(agent.run):
         raise RegistryError(name, "its run is not async")
     check_sharing(agent)
+    _check_servers(agent)
     _check_constructor(agent)
     if issubclass(agent, SupervisorAgent):
         _check_members(agent, known)
+
+
+def _check_servers(agent: type[BaseAgent]) -> None:
+    servers = cast("object", agent.mcp_servers)
+    held = cast("tuple[object, ...]", servers) if isinstance(servers, tuple) else (None,)
+    if not all(isinstance(each, MCPServer | str) for each in held):
+        raise RegistryError(agent.__qualname__, "its mcp_servers must be a tuple of MCPServer, or of their names")
+    names = [each if isinstance(each, str) else each.name for each in agent.mcp_servers]
+    if len(set(names)) < len(names):
+        raise RegistryError(agent.__qualname__, "two of its mcp_servers have one name")
 
 
 def _check_members(agent: type[SupervisorAgent], known: dict[str, type[BaseAgent]]) -> None:

@@ -22,5 +22,5 @@ class SupervisorAgent(ChatAgent):
 
     @property
     def offers(self) -> tuple[Any, ...]:
-        """What the model is offered: the tools and the members."""
-        return (*self.tools, *self.members)
+        """What the model is offered: the tools, those of the servers, and the members."""
+        return (*super().offers, *self.members)

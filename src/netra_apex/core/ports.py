@@ -289,6 +289,18 @@ class Turns(Protocol):
         ...
 
 
+class Credentials(Protocol):
+    """Users' credentials for servers elsewhere; `place` says where a server is, and one for another place is none."""
+
+    async def get(self, user_id: str, server: str, place: str) -> str | None: ...
+
+    async def put(self, user_id: str, server: str, place: str, credential: str) -> None: ...
+
+    async def delete(self, user_id: str, server: str) -> bool:
+        """False: there was none."""
+        ...
+
+
 class Presence(Protocol):
     """Which processes on this database live, where there may be several."""
 

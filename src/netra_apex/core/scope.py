@@ -65,14 +65,15 @@ class RunScope(ABC):
         self,
         messages: str | Sequence[ModelMessage],
         *,
-        tools: Sequence[Callable[..., Any]] = (),
+        tools: Sequence[Any] = (),
         output_type: Any = None,
         show: bool = True,
     ) -> Reply:
         """Asks the agent's model; where shown, the answer streams to the user and becomes `message_completed`.
 
-        `tools` are offered, not called: the reply's `tool_calls` are the caller's to carry out. With `output_type`
-        (any type that pydantic validates), the reply's `output` is the answer as that type.
+        `tools`, members and MCP servers among them, are offered, not called: the reply's `tool_calls` are the caller's
+        to carry out. With `output_type` (any type that pydantic validates), the reply's `output` is the answer as that
+        type.
 
         Raises:
             ModelFailed: the provider failed, or the answer is not of `output_type`.

@@ -79,6 +79,7 @@ class UserExecutionEngine:
         self._used = True
         # In a task of its own: whoever awaits this may be cancelled at any time, and again while the run ends.
         carrying = asyncio.create_task(self._carry_out(agent, task, history))
+        carrying.add_done_callback(lambda _: self._parts.servers.left(self.context.run_id))
         try:
             return await asyncio.shield(carrying)
         except asyncio.CancelledError:

@@ -28,6 +28,7 @@ from netra_apex.errors import AgentFailed as AgentBroke
 from netra_apex.errors import AgentTimedOut, CallFailed
 from netra_apex.settings import Settings
 from netra_apex.tools import Call, Hooks, Tool, ToolDispatcher, ToolHost
+from netra_apex.tools.mcp import Servers
 from netra_apex.tools.quiet import Quiet
 from netra_apex.tools.results import as_json
 from netra_apex.tools.underway import Underway, put_out
@@ -51,6 +52,7 @@ class EngineParts:
     runs: Runs
     tools: ToolHost
     settings: Settings
+    servers: Servers
     park: "Callable[[UserExecutionContext, int], Awaitable[None]]"
     budgets: Budgets
     executor: str | None = None
@@ -100,6 +102,7 @@ class Lending:
             named=self._named,
             hand=self._hand,
             members=_members(instance),
+            servers=self._parts.servers,
         )
         return self._with_dispatcher(lent, instance, context)
 
@@ -214,6 +217,7 @@ class Lending:
             given_up=[],
             under=[],
             delivered={},
+            served={},
         )
         if not begun:
             voice.emit(AgentStarted(task=as_json(handed.task)[0]), steps=(_mark(handed, "start"),))

@@ -15,7 +15,8 @@ from netra_apex.engine.budgets import RunBudget
 from netra_apex.engine.delegating import MemberTool
 from netra_apex.engine.replies import is_failure, reply_of, was_shown
 from netra_apex.engine.steering import Steering
-from netra_apex.tools import Call, ToolDispatcher
+from netra_apex.tools import Call, Tool, ToolDispatcher
+from netra_apex.tools.mcp import Servers
 from netra_apex.tools.quiet import Quiet
 from netra_apex.tools.underway import Underway
 
@@ -65,6 +66,7 @@ class Lent:
     named: NamedSteps
     hand: "Callable[[Lent, Handed], Awaitable[Any]]"
     members: Mapping[str, MemberTool]
+    servers: Servers
     ends_at: float = float("inf")
     dispatcher: ToolDispatcher | None = None
     turns: int = 0
@@ -75,6 +77,7 @@ class Lent:
     given_up: list[Deltas] = field(default_factory=list[Deltas])
     under: "list[Lent]" = field(default_factory=list["Lent"])
     delivered: dict[str, Any] = field(default_factory=dict[str, Any])
+    served: dict[str, tuple[Tool[..., Any], ...]] = field(default_factory=dict[str, tuple[Tool[..., Any], ...]])
 
     def think(self, text: str, key: str) -> Awaitable[None]:
         """Tells a thought, once: not again when the run is taken up."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from netra_apex.core.messages import (
 from netra_apex.core.runs import Result
 from netra_apex.core.scope import ToolCalls
 from netra_apex.core.voices import Model
+from netra_apex.engine import serving
 from netra_apex.engine.branches import Branches
 from netra_apex.engine.delegating import Delegating, member_tool, typed
 from netra_apex.engine.lent import Handed, Lent
@@ -51,13 +52,14 @@ from netra_apex.errors import (
     TurnsExhausted,
 )
 from netra_apex.tools import ToolDispatcher
+from netra_apex.tools.mcp import MCPServer, Reaching
 
 CLOSED_SECONDS = 0.05  # how long a closed scope takes to say so
 
 log = structlog.get_logger()
 
 
-class EngineScope(Delegating):
+class EngineScope(Delegating, Reaching):
     """See `core.scope.RunScope`. Each tool call has a scope of its own over what its agent was lent."""
 
     def __init__(self, context: UserExecutionContext, lent: Lent, *, at: str = "", call_id: str = "") -> None:
@@ -101,7 +103,7 @@ class EngineScope(Delegating):
         self,
         messages: str | Sequence[ModelMessage],
         *,
-        tools: Sequence[Callable[..., Any]] = (),
+        tools: Sequence[Any] = (),
         output_type: Any = None,
         show: bool = True,
     ) -> Reply:
@@ -110,13 +112,14 @@ class EngineScope(Delegating):
         if lent.turns >= lent.max_turns:
             raise TurnsExhausted(f"the model gave no final answer in {lent.max_turns} turns")
         lent.turns += 1
+        offered = [each for one in tools for each in await self._offered(lent, one)]
         model = lent.model()
         lent.think_first(f"Asking {model.name}.")
         assert lent.dispatcher is not None
         adapter = None if output_type is None else _adapter(output_type)
         request = ModelRequest(
             messages=(UserMessage(messages),) if isinstance(messages, str) else tuple(messages),
-            tools=lent.dispatcher.offer([_as_tool(lent, each) for each in tools]),
+            tools=lent.dispatcher.offer(offered),
             output_schema=None if adapter is None else adapter.json_schema(),
         )
         lent.void_given_up()
@@ -177,6 +180,16 @@ class EngineScope(Delegating):
         lent = await _opened(self._context, self._lent)
         history = _shared(lent, share)
         return await lent.hand(lent, Handed(member, task, history, self._context, self._key, self._call_id))
+
+    async def reach(self, server: MCPServer, tool: str, arguments: Mapping[str, Any]) -> Any:
+        """See `Reaching.reach`."""
+        lent = await _opened(self._context, self._lent)
+        return await serving.reach(lent.servers, self._context, server, tool, arguments)
+
+    async def _offered(self, lent: Lent, offered: Callable[..., Any] | MCPServer | str) -> Sequence[Callable[..., Any]]:
+        if isinstance(offered, MCPServer | str):
+            return await serving.tools_of(self, lent, offered)
+        return [_as_tool(lent, offered)]
 
     async def _take_step(self, lent: Lent, key: str, name: str, function: Callable[[], Awaitable[Any]]) -> bytes:
         known = lent.journal.take_named(key, name)

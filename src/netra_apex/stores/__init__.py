@@ -11,6 +11,7 @@ from netra_apex.stores.budgets import BudgetStore
 from netra_apex.stores.bus import PostgresBus
 from netra_apex.stores.connecting import Server
 from netra_apex.stores.conversations import ConversationStore
+from netra_apex.stores.credentials import CredentialStore
 from netra_apex.stores.database import Database
 from netra_apex.stores.postgres import Postgres
 from netra_apex.stores.presence import PostgresPresence
@@ -38,6 +39,7 @@ class Stores:
     approvals: ApprovalStore
     budgets: BudgetStore
     questions: QuestionStore
+    credentials: CredentialStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
@@ -74,7 +76,8 @@ async def open_stores(
         else:
             database = _sqlite(settings, stack, executing=executing)
             stack.push_async_callback(database.close)
-        rows = StepRows(None if secret is None else Seal(secret))
+        seal = None if secret is None else Seal(secret)
+        rows = StepRows(seal)
         yield Stores(
             database=database,
             accounts=AccountStore(database),
@@ -85,6 +88,7 @@ async def open_stores(
             approvals=ApprovalStore(database),
             questions=QuestionStore(database),
             budgets=BudgetStore(database),
+            credentials=CredentialStore(database, seal),
             presence=presence,
             bus=bus,
         )
