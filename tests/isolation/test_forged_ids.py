@@ -22,6 +22,7 @@ SSE = {"Accept": "text/event-stream"}
 # Operations that name nothing of anybody: they act on the caller's own, or on nobody's.
 NAMELESS = {
     "login", "refresh", "logout", "me", "setup", "list_agents", "create_thread", "healthz", "readyz", "metrics",
+    "list_mcp_servers", "put_mcp_credential", "delete_mcp_credential",
 }  # fmt: skip
 # (method, path, body, headers) of each request that can name somebody else's thing; `{name}` is filled in.
 FORGED = {

@@ -91,7 +91,7 @@ def over_http(echo: Echo) -> MCPServer:
 
 async def connect(app: Any, server: MCPServer, people: tuple[str, ...] = PEOPLE) -> None:
     for user in people:
-        await app.runtime.stores.credentials.put(user, server.name, server.place, token(user))
+        await app.runtime.servers.connect(user, server, token(user))
 
 
 def test_two_users_side_by_side_in_one_server_are_each_themselves_in_every_call(echo: Echo) -> None:
@@ -198,7 +198,7 @@ def test_another_credential_of_a_user_is_another_session(echo: Echo) -> None:
         async with harness(registry(server)) as app:
             await connect(app, server)
             assert (await app.ask("1 1", agent="asker")).output == [digest(token("ada"))]
-            await app.runtime.stores.credentials.put("ada", server.name, server.place, "another-credential")
+            await app.runtime.servers.connect("ada", server, "another-credential")
             assert (await app.ask("1 1", agent="asker")).output == [digest("another-credential")]
 
     run(main())

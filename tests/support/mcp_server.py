@@ -81,6 +81,7 @@ def serve() -> None:
     """Serves."""
     from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
     from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
+    from mcp.server.mcpserver.exceptions import ToolError
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -142,7 +143,7 @@ def serve() -> None:
     @server.tool()
     async def fail(context: Context[Any, Any], why: str) -> str:
         """Fails, and says more than it should."""
-        raise ValueError(f"{why} {credential(context)}")
+        raise ToolError(f"{why} {credential(context)}")
 
     @server.tool()
     async def grow(context: Context[Any, Any]) -> str:

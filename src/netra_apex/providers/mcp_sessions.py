@@ -167,10 +167,20 @@ class McpSessions:
                 loop = asyncio.get_running_loop()
                 held.idle = loop.call_later(self._limits.idle_seconds, self._discard, held)
 
-    def forget(self, user_id: str, name: str) -> None:
-        """Closes the user's sessions with this server: his credential is another one, or gone."""
-        for held in [each for each in self._held.values() if each.key[0] == user_id and each.key[1][0] == name]:
-            self._discard(held)
+    async def connected(self, user_id: str, server: MCPServer) -> bool:
+        """Whether there is a credential of this user's for this server."""
+        return await self._credentials.get(user_id, server.name, server.place) is not None
+
+    async def connect(self, user_id: str, server: MCPServer, credential: str) -> None:
+        """Keeps this user's credential for this server."""
+        await self._credentials.put(user_id, server.name, server.place, credential)
+        self._forget(user_id, server)
+
+    async def disconnect(self, user_id: str, server: MCPServer) -> bool:
+        """Forgets it; False where there was none."""
+        known = await self._credentials.delete(user_id, server.name)
+        self._forget(user_id, server)
+        return known
 
     async def aclose(self) -> None:
         """Closes all of them; waits only so long for a server that will not."""
@@ -220,6 +230,13 @@ class McpSessions:
         self._tasks[task] = held
         task.add_done_callback(self._ended)
         return held
+
+    def _forget(self, user_id: str, server: MCPServer) -> None:
+        """Closes what was opened with a credential that is another one now, or gone; other processes do so in time."""
+        for held in [each for each in self._held.values() if each.key[:2] == (user_id, server.way)]:
+            self._discard(held)
+        for key in [each for each in self._lists if each[:2] == (user_id, server.way)]:
+            del self._lists[key]
 
     def _changed(self, key: Key) -> None:
         self._lists.pop(key, None)

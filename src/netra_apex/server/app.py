@@ -15,6 +15,7 @@ from netra_apex.server import (
     accounts,
     approvals,
     health,
+    mcp,
     openapi,
     pages,
     problems,
@@ -30,7 +31,7 @@ from netra_apex.server.turns import Turns
 from netra_apex.server.websocket import WebSocketDoor
 from netra_apex.settings import Settings
 
-CORS_METHODS = ("GET", "POST", "PATCH", "DELETE")
+CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 CORS_HEADERS = ("Authorization", "Content-Type", "Last-Event-ID")
 
 
@@ -62,7 +63,7 @@ def create_app(
     )
     app.state.lifecycle = lifecycle
     app.state.root_path = settings.root_path.rstrip("/")
-    for room in (accounts, threads, runs, approvals, questions, usage, health, pages):
+    for room in (accounts, threads, runs, approvals, questions, usage, mcp, health, pages):
         app.include_router(room.router)
 
     async def services_of(_: Scope) -> Services:

@@ -177,6 +177,29 @@ class QuestionShape(BaseModel):
         )
 
 
+class McpCredential(_Body):
+    """What a user's credential for an MCP server is: as it is sent, without `Bearer`."""
+
+    token: Annotated[
+        str,
+        Field(min_length=8, max_length=8192, pattern="^[!-~]+$", json_schema_extra={"format": "password"}),
+    ]
+
+
+class McpServerShape(BaseModel):
+    """An MCP server; `connected` where a call needs nothing more of this user."""
+
+    name: str
+    credential: Literal["none", "user"]
+    connected: bool
+
+
+class McpServers(BaseModel):
+    """All MCP servers that a user may use."""
+
+    items: list[McpServerShape]
+
+
 class UserShape(BaseModel):
     """Who somebody is. The name is the id."""
 

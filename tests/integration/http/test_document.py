@@ -83,6 +83,8 @@ def test_every_route_is_in_the_document_but_the_pages_and_the_socket():
         "/api/approvals/{approval_id}",
         "/api/questions",
         "/api/questions/{question_id}",
+        "/api/mcp/servers",
+        "/api/mcp/servers/{name}/credential",
         "/api/threads",
         "/api/threads/{thread_id}",
         "/api/threads/{thread_id}/messages",

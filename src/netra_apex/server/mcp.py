@@ -1,0 +1,68 @@
+"""Routes of MCP servers and of the credentials that users bring for them: `/api/mcp`."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from netra_apex.core.permissions import allows
+from netra_apex.errors import Invalid, NotFound
+from netra_apex.server.auth import Principal
+from netra_apex.server.callers import SECURITY, Caller, Running
+from netra_apex.server.problems import responses
+from netra_apex.server.services import Services
+from netra_apex.server.shapes import McpCredential, McpServerShape, McpServers
+from netra_apex.tools.mcp import MCPServer
+
+router = APIRouter(prefix="/api/mcp/servers", tags=["mcp"], dependencies=SECURITY)
+
+
+@router.get("", operation_id="list_mcp_servers", responses=responses(401))
+async def list_servers(principal: Caller, services: Running) -> McpServers:
+    """The MCP servers that this user may use, and whether he has given a credential where one is needed."""
+    servers = services.runtime.servers
+    mine = [server for server in servers.servers if allows(principal.permissions, server.requires)]
+    return McpServers(
+        items=[
+            McpServerShape(
+                name=server.name,
+                credential=server.credential,
+                connected=server.credential == "none" or await servers.connected(principal.user_id, server),
+            )
+            for server in mine
+        ]
+    )
+
+
+@router.put(
+    "/{name}/credential",
+    operation_id="put_mcp_credential",
+    status_code=204,
+    response_class=Response,
+    responses=responses(401, 403, 404, 413, 422),
+)
+async def put_credential(name: str, body: McpCredential, principal: Caller, services: Running) -> Response:
+    """Keeps this user's credential for a server, sealed, in the place of what he gave before; it is told to nobody."""
+    await services.runtime.servers.connect(principal.user_id, _server(services, principal, name), body.token)
+    return Response(status_code=204)
+
+
+@router.delete(
+    "/{name}/credential",
+    operation_id="delete_mcp_credential",
+    status_code=204,
+    response_class=Response,
+    responses=responses(401, 403, 404, 422),
+)
+async def delete_credential(name: str, principal: Caller, services: Running) -> Response:
+    """Forgets this user's credential for a server."""
+    if not await services.runtime.servers.disconnect(principal.user_id, _server(services, principal, name)):
+        raise NotFound("credential for MCP server", name)
+    return Response(status_code=204)
+
+
+def _server(services: Services, principal: Principal, name: str) -> MCPServer:
+    for server in services.runtime.servers.servers:
+        if server.name == name and allows(principal.permissions, server.requires):
+            if server.credential == "none":
+                raise Invalid(f"MCP server {name} takes no credential of a user's")
+            return server
+    raise NotFound("MCP server", name)
