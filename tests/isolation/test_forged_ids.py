@@ -22,7 +22,7 @@ SSE = {"Accept": "text/event-stream"}
 # Operations that name nothing of anybody: they act on the caller's own, or on nobody's.
 NAMELESS = {
     "login", "refresh", "logout", "me", "setup", "list_agents", "create_thread", "healthz", "readyz", "metrics",
-    "list_mcp_servers", "put_mcp_credential", "delete_mcp_credential",
+    "list_mcp_servers",
 }  # fmt: skip
 # (method, path, body, headers) of each request that can name somebody else's thing; `{name}` is filled in.
 FORGED = {
@@ -54,6 +54,8 @@ FORGED = {
         ("POST", "/api/approvals/{approval_id}", {"decision": "reject", "note": "no"}, {}),
         ("POST", "/api/approvals/{decided_id}", {"decision": "approve"}, {}),
     ],
+    "put_mcp_credential": [("PUT", "/api/mcp/servers/{thread_id}/credential", {"token": "mine-to-take"}, {})],
+    "delete_mcp_credential": [("DELETE", "/api/mcp/servers/{thread_id}/credential", None, {})],
     "list_events": [
         ("GET", "/api/runs/{run_id}/events", None, {}),
         ("GET", "/api/runs/{run_id}/events?after=999", None, {}),

@@ -254,7 +254,7 @@ class Lending:
 
 
 def _call_scope(lent: Lent, context: UserExecutionContext, call: Call) -> EngineScope:
-    scope = EngineScope(context, lent, at=call.key, call_id=call.call_id)
+    scope = EngineScope(context, lent, at=call.key, call_id=call.call_id, again=call.attempt > 1)
     scope.adopt()  # this is called in the call's own task
     return scope
 

@@ -62,11 +62,14 @@ log = structlog.get_logger()
 class EngineScope(Delegating, Reaching):
     """See `core.scope.RunScope`. Each tool call has a scope of its own over what its agent was lent."""
 
-    def __init__(self, context: UserExecutionContext, lent: Lent, *, at: str = "", call_id: str = "") -> None:
+    def __init__(
+        self, context: UserExecutionContext, lent: Lent, *, at: str = "", call_id: str = "", again: bool = False
+    ) -> None:
         self._context = context
         self._lent = lent
         self._key = at
         self._call_id = call_id
+        self._again = again
         self._branches = Branches(f"{at}/" if at else "", journal=lent.journal)
 
     def adopt(self) -> None:
@@ -184,7 +187,8 @@ class EngineScope(Delegating, Reaching):
     async def reach(self, server: MCPServer, tool: str, arguments: Mapping[str, Any]) -> Any:
         """See `Reaching.reach`."""
         lent = await _opened(self._context, self._lent)
-        return await serving.reach(lent.servers, self._context, server, tool, arguments)
+        call = serving.Reached(self._key, self._call_id, self._again)
+        return await serving.reach(self, lent, call, (server, tool), arguments)
 
     async def _offered(self, lent: Lent, offered: Callable[..., Any] | MCPServer | str) -> Sequence[Callable[..., Any]]:
         if isinstance(offered, MCPServer | str):

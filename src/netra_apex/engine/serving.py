@@ -1,18 +1,23 @@
 """The tools of MCP servers, as an agent of a run is offered them, and the calls that go there."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 
-from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.journal import Step
 from netra_apex.core.permissions import allows
 from netra_apex.core.scope import RunScope
+from netra_apex.engine.answering import answered
 from netra_apex.engine.lent import Lent
-from netra_apex.errors import CallFailed
-from netra_apex.tools import Tool
-from netra_apex.tools.mcp import Asks, Listed, MCPServer, Servers, server_tools, unusable
+from netra_apex.errors import CallFailed, ToolOutcomeUnknown
+from netra_apex.tools import Tool, ask_user
+from netra_apex.tools.mcp import Answers, Asks, Listed, MCPServer, Servers, server_tools, unusable
+
+_LEGS = 5  # how often a call may come back with questions
 
 log = structlog.get_logger()
 
@@ -50,21 +55,63 @@ async def _listed(scope: RunScope, servers: Servers, server: MCPServer) -> tuple
     return server_tools(server, [each for each in listed if server.tools is None or each.name in server.tools])
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A call on its way to a server: where it stands in the journal, and whether it was begun in another process."""
+
+    key: str
+    call_id: str
+    again: bool
+
+
 async def reach(
-    servers: Servers, context: UserExecutionContext, server: MCPServer, tool: str, arguments: Mapping[str, Any]
+    scope: RunScope, lent: Lent, call: Reached, asked: tuple[MCPServer, str], arguments: Mapping[str, Any]
 ) -> Any:
-    """Calls a server's tool for this user.
+    """Calls a server's tool for this scope's user, who is asked what the server asks.
+
+    The server keeps nothing meanwhile: what it asks comes with a state, and the call is made again with both. What was
+    asked is in the journal, so that a run that has waited goes on from there. What was sent, and not seen to end, is
+    not sent again unless the tool is idempotent.
 
     Raises:
         CallFailed: it failed, and why.
     """
-    if server.tools is not None and tool not in server.tools:
-        raise CallFailed("error", f"{tool} is none of the tools of {server.name} that this agent declares")
-    came = await servers.call(context, servers.named(server), tool, arguments)
-    if isinstance(came, Asks):
-        asked = " ".join(question.text for question in came.questions)
-        raise CallFailed("error", f"{server.name} asks its user, who cannot be asked here: {asked}")
-    return came
+    declared, tool = asked
+    if declared.tools is not None and tool not in declared.tools:
+        raise CallFailed("error", f"{tool} is none of the tools of {declared.name} that this agent declares")
+    server = lent.servers.named(declared)
+    answers: Answers | None = None
+    for leg in range(1, _LEGS + 1):
+        asks = _taken(lent, call, f"asks{leg}")
+        if asks is None:
+            sent = call.again if leg == 1 else _taken(lent, call, f"sent{leg}") is not None
+            if sent and tool not in server.idempotent:
+                raise _unknown(lent, call, server, tool)
+            if leg > 1 and not sent:
+                await _mark(lent, call, f"sent{leg}", None)
+            came = await lent.servers.call(scope.context, server, tool, arguments, answers)
+            if not isinstance(came, Asks):
+                return came
+            asks = msgspec.to_builtins(came)
+            await _mark(lent, call, f"asks{leg}", asks)
+        answers = await answered(server.name, msgspec.convert(asks, Asks), partial(scope.tools.call, ask_user))
+    raise CallFailed("error", f"{server.name} asked more than {_LEGS} times")
+
+
+def _taken(lent: Lent, call: Reached, name: str) -> Any:
+    known = lent.journal.take(f"{call.key}/{name}", "think", name, "")
+    return None if known is None else known.result or {}
+
+
+async def _mark(lent: Lent, call: Reached, name: str, result: Any) -> None:
+    # On disk before anything is sent that rests on it.
+    step = Step(key=f"{call.key}/{name}", kind="think", name=name, digest="", state="finished", result=result)
+    await lent.voice.emit(steps=(step,))
+
+
+def _unknown(lent: Lent, call: Reached, server: MCPServer, tool: str) -> CallFailed:
+    lent.journal.fail(ToolOutcomeUnknown(f"{server.name}__{tool}", call.call_id))
+    return CallFailed("unknown_outcome", f"nobody saw how {tool} of {server.name} ended: the server was stopped")
 
 
 def _whose(scope: RunScope) -> dict[str, str]:

@@ -9,7 +9,7 @@ from netra_apex.server.auth import Principal
 from netra_apex.server.callers import SECURITY, Caller, Running
 from netra_apex.server.problems import responses
 from netra_apex.server.services import Services
-from netra_apex.server.shapes import McpCredential, McpServerShape, McpServers
+from netra_apex.server.shapes import McpCredential, McpServers, McpServerShape
 from netra_apex.tools.mcp import MCPServer
 
 router = APIRouter(prefix="/api/mcp/servers", tags=["mcp"], dependencies=SECURITY)

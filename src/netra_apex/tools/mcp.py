@@ -199,7 +199,8 @@ def _tool(server: MCPServer, listed: Listed, name: str) -> Tool[..., Any]:
         is_async=True,
         requires=server.requires,
         timeout=server.timeout,
-        idempotent=listed.name in server.idempotent,
+        # Begun anew after a crash, or a wait for its user; what it has sent is in the journal, and not sent twice.
+        idempotent=True,
         needs_approval=asks if isinstance(asks, bool) else listed.name in asks,
     )
 

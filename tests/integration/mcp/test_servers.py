@@ -428,14 +428,70 @@ def test_a_server_that_nobody_knows_stops_the_start() -> None:
         run(main())
 
 
-def test_a_question_of_the_servers_that_cannot_be_put_to_the_user_is_a_tool_error(echo: Echo) -> None:
+@pytest.mark.parametrize(("answer", "result"), [("42", "size 42"), ("decline", "decline")])
+@pytest.mark.parametrize("way", ["http", "stdio"])
+def test_what_a_server_asks_in_a_call_is_put_to_the_user_and_the_call_goes_on_with_his_answer(
+    way: str, answer: str, result: str, echo: Echo
+) -> None:
+    over = {"url": echo.url} if way == "http" else {"command": command(), "env": {"NOTES": str(echo.notes)}}
+    server = MCPServer("echo", **over)
+    model = ScriptedModel([("echo__measure", {}), "done"])
+
+    async def main() -> None:
+        async with harness(chat(server), model=model) as app:
+            accepted = await app.post("measure")
+            question = await asked(app)
+            assert question.text == "echo asks: Which size?\n(Size: integer; or: decline)"
+            assert "measure" not in echo.lines()
+            await app.runtime.house.answer("ada", question.question_id, answer)
+            outcome = await app.outcome("ada", accepted)
+            said = {each.tool: each for each in outcome.of(ToolCompleted)}
+            assert said["echo__measure"].result == {"result": result}
+            assert outcome.output == "done"
+            assert echo.lines().count("measure") == 1
+
+    run(main())
+
+
+def test_an_answer_that_is_none_fails_the_call(echo: Echo) -> None:
     server = MCPServer("echo", url=echo.url)
 
     async def main() -> None:
         async with harness(code(server)) as app:
-            (error,) = (await app.ask("measure")).errors()
-            assert error.message == "echo asks its user, who cannot be asked here: Which size?"
-            assert echo.lines() == []
+            accepted = await app.post("measure")
+            await app.runtime.house.answer("ada", (await asked(app)).question_id, "large")
+            error = (await app.outcome("ada", accepted)).errors()[-1]
+            assert error.message == "the answer is none for Size: integer"
+
+    run(main())
+
+
+async def asked(app: Any) -> Any:
+    while not (pending := (await app.runtime.stores.questions.pending("ada")).items):
+        await passed(0.01)
+    return pending[0]
+
+
+@pytest.mark.parametrize("idempotent", [(), ("hold",)])
+def test_a_call_that_a_restart_cut_off_is_made_again_only_where_it_is_idempotent(
+    idempotent: tuple[str, ...], echo: Echo, tmp_path: Path
+) -> None:
+    server = MCPServer("echo", url=echo.url, idempotent=idempotent, timeout=60)
+    home = tmp_path / "home"
+
+    async def main() -> None:
+        async with harness(code(server), home=home, drain_seconds=0.01) as app:
+            accepted = await app.post("hold")
+            await until(lambda: "hold" in echo.lines())
+        async with harness(code(server), home=home) as app:
+            if idempotent:
+                await until(lambda: echo.lines().count("hold") == 2)
+                await app.runtime.admission.cancel("ada", accepted.run_id)
+            outcome = await app.outcome("ada", accepted)
+            assert echo.lines().count("hold") == (2 if idempotent else 1)
+            if not idempotent:
+                assert outcome.errors()[0].code == "unknown_outcome"
+                assert outcome.events[-1].code == "tool_outcome_unknown"
 
     run(main())
 
