@@ -25,7 +25,6 @@ from netra_apex.engine.limits import Slots
 from netra_apex.errors import ConfigurationError
 from netra_apex.logs import use_standard_logging
 from netra_apex.providers import open_servers
-from netra_apex.providers.mcp_sessions import McpSessions
 from netra_apex.providers.models import Models
 from netra_apex.providers.prices import DEMO, Prices
 from netra_apex.settings import Settings
@@ -60,7 +59,6 @@ class Runtime:
     manager: WebSocketManager
     models: Models
     prices: Prices
-    servers: McpSessions
     house: House
 
     def __init__(
