@@ -55,6 +55,8 @@ FORGED = {
         ("POST", "/api/approvals/{decided_id}", {"decision": "approve"}, {}),
     ],
     "put_mcp_credential": [("PUT", "/api/mcp/servers/{thread_id}/credential", {"token": "mine-to-take"}, {})],
+    "authorize_mcp_server": [("POST", "/api/mcp/servers/{thread_id}/authorize", None, {})],
+    "mcp_callback": [("GET", "/api/mcp/callback?state={run_id}&code=x", None, {})],
     "delete_mcp_credential": [("DELETE", "/api/mcp/servers/{thread_id}/credential", None, {})],
     "list_events": [
         ("GET", "/api/runs/{run_id}/events", None, {}),

@@ -186,7 +186,10 @@ def test_somebody_without_a_credential_has_nobody_elses(echo: Echo) -> None:
             assert (await app.ask("1 1", user="ada", agent="asker")).ok
             outcome = await app.ask("1 1", user="bob", agent="asker")
             (error,) = outcome.errors()
-            assert error.message == "connect echo first: PUT /api/mcp/servers/echo/credential"
+            assert (
+                error.message
+                == "connect echo first: PUT /api/mcp/servers/echo/credential, or POST /api/mcp/servers/echo/authorize"
+            )
 
     run(main())
 

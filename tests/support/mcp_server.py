@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,11 +34,11 @@ class Echo:
 
     @classmethod
     @contextmanager
-    def over_http(cls, place: Path, *, port: int = 0) -> "Iterator[Echo]":
+    def over_http(cls, place: Path, *, port: int = 0, kind: str = "http") -> "Iterator[Echo]":
         """A process that serves on a loopback port until it is left."""
         notes = place / "notes.log"
         process = subprocess.Popen(
-            [sys.executable, __file__, "http", str(port)],
+            [sys.executable, __file__, kind, str(port)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"NOTES": str(notes)},
@@ -77,6 +78,74 @@ class Size(BaseModel):
     size: int
 
 
+def grants(port: int) -> dict[str, Any]:
+    """An authorisation server beside it, where everybody says yes at once; its tokens are good for 2 s."""
+    import secrets
+
+    from mcp.server.auth.provider import AccessToken, AuthorizationCode, RefreshToken, construct_redirect_uri
+    from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions
+    from mcp.shared.auth import OAuthToken
+
+    clients: dict[str, Any] = {}
+    codes: dict[str, Any] = {}
+    tokens: dict[str, Any] = {}
+
+    class Grants:
+        async def get_client(self, client_id: str) -> Any:
+            return clients.get(client_id)
+
+        async def register_client(self, client: Any) -> None:
+            clients[client.client_id] = client
+
+        async def authorize(self, client: Any, params: Any) -> str:
+            code = AuthorizationCode(
+                code=secrets.token_hex(16),
+                client_id=client.client_id,
+                scopes=params.scopes or [],
+                expires_at=time.time() + 60,
+                code_challenge=params.code_challenge,
+                redirect_uri=params.redirect_uri,
+                redirect_uri_provided_explicitly=params.redirect_uri_provided_explicitly,
+                resource=params.resource,
+            )
+            codes[code.code] = code
+            return construct_redirect_uri(str(params.redirect_uri), code=code.code, state=params.state)
+
+        async def load_authorization_code(self, client: Any, code: str) -> Any:
+            return codes.get(code)
+
+        def minted(self, client: Any, granted: Any) -> OAuthToken:
+            access, refresh = secrets.token_hex(16), secrets.token_hex(16)
+            held = {"client_id": client.client_id, "scopes": granted.scopes, "resource": granted.resource}
+            tokens[access] = AccessToken(token=access, expires_at=int(time.time()) + 2, **held)
+            tokens[refresh] = RefreshToken(token=refresh, **held)
+            return OAuthToken(access_token=access, token_type="Bearer", expires_in=2, refresh_token=refresh)
+
+        async def exchange_authorization_code(self, client: Any, code: Any) -> OAuthToken:
+            del codes[code.code]
+            return self.minted(client, code)
+
+        async def load_refresh_token(self, client: Any, token: str) -> Any:
+            return tokens.get(token)
+
+        async def exchange_refresh_token(self, client: Any, token: Any, scopes: Any) -> OAuthToken:
+            del tokens[token.token]
+            return self.minted(client, token)
+
+        async def load_access_token(self, token: str) -> Any:
+            found = tokens.get(token)
+            return found if found is not None and found.expires_at > time.time() else None
+
+    url = f"http://127.0.0.1:{port}"
+    settings = AuthSettings(
+        issuer_url=url,
+        resource_server_url=f"{url}/mcp",
+        validate_token_resource=True,
+        client_registration_options=ClientRegistrationOptions(enabled=True),
+    )
+    return {"auth_server_provider": Grants(), "auth": settings}
+
+
 def serve() -> None:
     """Serves."""
     from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
@@ -85,7 +154,10 @@ def serve() -> None:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    server = MCPServer("echo")
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    listening = None if sys.argv[1] == "stdio" else socket.create_server(("127.0.0.1", port))
+    given = {} if sys.argv[1] != "oauth" or listening is None else grants(listening.getsockname()[1])
+    server = MCPServer("echo", **given)
     inside: list[str] = []
     counts: dict[str, int] = {}
 
@@ -169,7 +241,7 @@ def serve() -> None:
     async def root(_: Request) -> Response:
         return Response("echo")
 
-    if sys.argv[1] == "stdio":
+    if listening is None:
         note("begins", os.getpid())
         server.run("stdio")
         note("ends", os.getpid())
@@ -185,7 +257,6 @@ def serve() -> None:
         else:
             await app(scope, receive, send)
 
-    listening = socket.create_server(("127.0.0.1", int(sys.argv[2])))
     print(listening.getsockname()[1], flush=True)
     config = uvicorn.Config(door, log_level="critical", lifespan="on")
     asyncio.run(uvicorn.Server(config).serve([listening]))

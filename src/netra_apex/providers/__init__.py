@@ -61,6 +61,7 @@ def open_servers(declared: Iterable[MCPServer | str], settings: Settings, creden
 
     if not servers:
         return McpSessions(servers, credentials, limits)
+    from netra_apex.providers.mcp_oauth import authorize
     from netra_apex.providers.mcp_session import McpSession
 
-    return McpSessions(servers, credentials, limits, McpSession)
+    return McpSessions(servers, credentials, limits, McpSession, authorize)

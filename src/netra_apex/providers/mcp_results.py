@@ -1,6 +1,6 @@
 """What an MCP server answers, as JSON, and without the credential that it was asked with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 REDACTED = "[redacted]"
@@ -17,17 +17,17 @@ def plain(result: Any) -> Any:
     return "\n".join(_block(each) for each in result.content)
 
 
-def without(value: Any, credential: str | None) -> Any:
-    """The value without the credential, wherever a server has put it."""
-    if credential is None:
-        return value
+def without(value: Any, secrets: Sequence[str]) -> Any:
+    """The value without these, wherever a server has put them."""
     if isinstance(value, str):
-        return value.replace(credential, REDACTED)
+        for secret in secrets:
+            value = value.replace(secret, REDACTED)
+        return value
     if isinstance(value, Mapping):
         items = cast("Mapping[str, Any]", value).items()
-        return {without(key, credential): without(each, credential) for key, each in items}
+        return {without(key, secrets): without(each, secrets) for key, each in items}
     if isinstance(value, list):
-        return [without(each, credential) for each in cast("list[Any]", value)]
+        return [without(each, secrets) for each in cast("list[Any]", value)]
     return value
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import httpx2
@@ -21,6 +21,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from netra_apex.errors import CallFailed
+from netra_apex.providers.mcp_credentials import Credential, Grant, secrets_of
+from netra_apex.providers.mcp_oauth import UserGrant
 from netra_apex.providers.mcp_results import Lost, plain, without
 from netra_apex.tools.mcp import Answers, Asks, Listed, MCPServer, Question
 
@@ -41,14 +43,26 @@ class McpSession:
     tools are others now.
     """
 
-    def __init__(self, server: MCPServer, credential: str | None, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: MCPServer,
+        credential: Credential | None,
+        changed: Callable[[], None],
+        keep: Callable[[Grant], Awaitable[None]],
+    ) -> None:
         self._server = server
         self._credential = credential
         self._changed = changed
+        self._keep = keep
         self._closing = asyncio.Event()
         self._client: Client | None = None
         self._declined: list[str] = []
         self.refused = False  # the server has answered that this credential is none
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be told of its credential."""
+        return secrets_of(self._credential)
 
     async def own(self, opened: "asyncio.Future[None]", seconds: float) -> None:
         """Connects within `seconds`, resolves `opened`, and stays until it is closed."""
@@ -109,7 +123,7 @@ class McpSession:
         raise CallFailed("error", f"{self._server.name} did not come to an answer")
 
     def _result(self, came: types.CallToolResult) -> Any:
-        result = without(plain(came), self._credential)
+        result = without(plain(came), self.secrets)
         if not came.is_error:
             return result
         declined, self._declined = self._declined, []
@@ -122,8 +136,8 @@ class McpSession:
             form = asked.params
             if not isinstance(form, types.ElicitRequestFormParams):
                 raise CallFailed("error", f"{self._server.name} asks for what cannot be given here: {asked.method}")
-            schema = without(form.requested_schema, self._credential)
-            questions.append(Question(key, str(without(form.message, self._credential)), schema))
+            schema = without(form.requested_schema, self.secrets)
+            questions.append(Question(key, str(without(form.message, self.secrets)), schema))
         # The state goes back byte by byte, and to nobody else.
         return Asks(tuple(questions), came.request_state)
 
@@ -140,12 +154,12 @@ class McpSession:
             yield
         except MCPError as error:
             if error.code in _CONNECTION_CODES:
-                raise Lost(str(without(error.message, self._credential))) from error
-            raise CallFailed("error", f"{self._server.name}: {without(error.message, self._credential)}") from None
+                raise Lost(str(without(error.message, self.secrets))) from error
+            raise CallFailed("error", f"{self._server.name}: {without(error.message, self.secrets)}") from None
         except _BROKEN as error:
             raise Lost("the connection was closed") from error
         except (ValidationError, RuntimeError) as error:
-            said = str(without(str(error), self._credential))
+            said = str(without(str(error), self.secrets))
             raise CallFailed("error", f"{self._server.name} does not keep to the protocol: {said}") from None
 
     def _made(self, transport: Any) -> Client:
@@ -159,7 +173,7 @@ class McpSession:
     async def _decline(self, context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
         """A question in the middle of a call of the older protocol, which cannot outlive this process: no."""
         del context
-        self._declined.append(str(without(params.message, self._credential)))
+        self._declined.append(str(without(params.message, self.secrets)))
         return types.ElicitResult(action="decline")
 
     async def _heard(self, message: IncomingMessage) -> None:
@@ -178,11 +192,26 @@ class McpSession:
         except (MCPError, SubscriptionLost):
             return  # the list is asked for anew when it has become old
 
+    async def _renewed(self, grant: Grant) -> None:
+        self._credential = grant
+        await self._keep(grant)
+
+    async def _sent_away(self, url: str) -> None:
+        """The grant is none any more, and nobody is here to be sent to the server that gives another."""
+        del url
+        self.refused = True
+        raise Lost("it wants to be authorised again")
+
+    async def _come_back(self) -> NoReturn:
+        raise AssertionError("nobody was sent away")
+
     @contextlib.asynccontextmanager
     async def _http(self) -> AsyncGenerator[Any]:
         server = self._server
-        headers = dict(server.headers)
-        if self._credential is not None:
+        headers, auth = dict(server.headers), None
+        if isinstance(self._credential, Grant):
+            auth = UserGrant(server, self._credential, self._renewed, self._sent_away, self._come_back)
+        elif self._credential is not None:
             headers |= _header(server, self._credential)
 
         async def look(response: httpx2.Response) -> None:
@@ -191,17 +220,17 @@ class McpSession:
         # Its calls are bounded by who makes them, and a stream may be silent for long.
         time = httpx2.Timeout(30.0, read=None)
         async with (
-            httpx2.AsyncClient(headers=headers, timeout=time, event_hooks={"response": [look]}) as http,
+            httpx2.AsyncClient(headers=headers, auth=auth, timeout=time, event_hooks={"response": [look]}) as http,
             streamable_http_client(str(server.url), http_client=http) as streams,
         ):
             yield streams
 
 
 @contextlib.asynccontextmanager
-async def _command(server: MCPServer, credential: str | None) -> AsyncGenerator[Any]:
+async def _command(server: MCPServer, credential: Credential | None) -> AsyncGenerator[Any]:
     """A process of its own, in a session of its own, without this process's environment: PATH, HOME and who one is."""
     env = dict(server.env)
-    if credential is not None and server.credential_name is not None:
+    if isinstance(credential, str) and server.credential_name is not None:
         env[server.credential_name] = credential
     command, *args = server.command
     parameters = StdioServerParameters(command=command, args=args, env=env)

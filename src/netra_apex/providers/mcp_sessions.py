@@ -1,9 +1,8 @@
 """`McpSessions`: who talks to MCP servers, in sessions that are one user's each (port: `tools.mcp.Servers`)."""
 
 import asyncio
-import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, cast
@@ -13,6 +12,8 @@ import structlog
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.ports import Credentials
 from netra_apex.errors import CallFailed, ConfigurationError
+from netra_apex.providers.mcp_authorizing import Flow, McpAuthorizing
+from netra_apex.providers.mcp_credentials import Credential, Grant, identity, kept, read
 from netra_apex.providers.mcp_results import Lost, without
 from netra_apex.tools.mcp import Answers, Listed, MCPServer
 
@@ -28,6 +29,11 @@ log = structlog.get_logger(__name__)
 
 class Session(Protocol):
     """One connection, which its own task opens and closes."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be told of its credential."""
+        ...
 
     @property
     def refused(self) -> bool:
@@ -46,7 +52,13 @@ class Session(Protocol):
 class Connect(Protocol):
     """Makes a session; it is not open yet."""
 
-    def __call__(self, server: MCPServer, credential: str | None, changed: Callable[[], None]) -> Session: ...
+    def __call__(
+        self,
+        server: MCPServer,
+        credential: Credential | None,
+        changed: Callable[[], None],
+        keep: Callable[[Grant], Awaitable[None]],
+    ) -> Session: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +76,6 @@ class _Held:
 
     key: Key
     session: Session
-    credential: str | None
     opened: "asyncio.Future[None]"
     runs: set[str] = field(default_factory=set[str])
     broken: bool = False
@@ -85,11 +96,13 @@ class McpSessions:
         credentials: Credentials,
         limits: Limits,
         connect: Connect | None = None,
+        authorize: Flow | None = None,
     ) -> None:
         self._servers = servers
         self._credentials = credentials
         self._limits = limits
         self._connect = connect
+        self.authorizing = None if authorize is None else McpAuthorizing(authorize, self.granted)
         self._held: dict[Key, _Held] = {}
         self._tasks: dict[asyncio.Task[None], _Held] = {}
         self._lists: OrderedDict[Key, tuple[tuple[Listed, ...], float]] = OrderedDict()
@@ -172,9 +185,18 @@ class McpSessions:
         return await self._credentials.get(user_id, server.name, server.place) is not None
 
     async def connect(self, user_id: str, server: MCPServer, credential: str) -> None:
-        """Keeps this user's credential for this server."""
-        await self._credentials.put(user_id, server.name, server.place, credential)
+        """Keeps the token that this user brings for this server."""
+        await self._credentials.put(user_id, server.name, server.place, kept(credential))
         self._forget(user_id, server)
+
+    async def granted(self, user_id: str, server: MCPServer, grant: Grant) -> None:
+        """Keeps what this user was granted by this server, in the place of what he had."""
+        await self.keep(user_id, server, grant)
+        self._forget(user_id, server)
+
+    async def keep(self, user_id: str, server: MCPServer, grant: Grant) -> None:
+        """Keeps a grant that has renewed itself."""
+        await self._credentials.put(user_id, server.name, server.place, kept(grant))
 
     async def disconnect(self, user_id: str, server: MCPServer) -> bool:
         """Forgets it; False where there was none."""
@@ -184,6 +206,8 @@ class McpSessions:
 
     async def aclose(self) -> None:
         """Closes all of them; waits only so long for a server that will not."""
+        if self.authorizing is not None:
+            await self.authorizing.aclose()
         for held in list(self._held.values()):
             self._discard(held)
         if self._tasks:
@@ -193,16 +217,16 @@ class McpSessions:
             if left:
                 await asyncio.wait(left, timeout=1.0)
 
-    async def _credential(self, context: UserExecutionContext, server: MCPServer) -> str | None:
+    async def _credential(self, context: UserExecutionContext, server: MCPServer) -> Credential | None:
         if server.credential == "none":
             return None
         credential = await self._credentials.get(context.user_id, server.name, server.place)
         if credential is None:
             raise CallFailed("error", f"connect {server.name} first: {_route(server)}")
-        return credential
+        return read(credential)
 
     async def _session(
-        self, key: Key, server: MCPServer, credential: str | None, context: UserExecutionContext
+        self, key: Key, server: MCPServer, credential: Credential | None, context: UserExecutionContext
     ) -> _Held:
         held = self._held.get(key)
         if held is None:
@@ -219,11 +243,11 @@ class McpSessions:
             raise self._lost(held, server, error) from error
         return held
 
-    def _open(self, key: Key, server: MCPServer, credential: str | None) -> _Held:
+    def _open(self, key: Key, server: MCPServer, credential: Credential | None) -> _Held:
         loop = asyncio.get_running_loop()
         assert self._connect is not None  # there are no servers without it
-        session = self._connect(server, credential, partial(self._changed, key))
-        held = _Held(key, session, credential, loop.create_future())
+        session = self._connect(server, credential, partial(self._changed, key), partial(self.keep, key[0], server))
+        held = _Held(key, session, loop.create_future())
         self._held[key] = held
         seconds = min(CONNECT_SECONDS, server.timeout or CONNECT_SECONDS)
         task = loop.create_task(session.own(held.opened, seconds))
@@ -284,13 +308,13 @@ class McpSessions:
             self._discard(idle)
 
 
-def _key(user_id: str, server: MCPServer, credential: str | None) -> Key:
-    # By its digest, so that no log of keys tells it.
-    return (user_id, server.way, "" if credential is None else hashlib.sha256(credential.encode()).hexdigest())
+def _key(user_id: str, server: MCPServer, credential: Credential | None) -> Key:
+    return (user_id, server.way, identity(credential))
 
 
 def _route(server: MCPServer) -> str:
-    return f"PUT /api/mcp/servers/{server.name}/credential"
+    ways = f"PUT /api/mcp/servers/{server.name}/credential"
+    return ways if server.url is None else f"{ways}, or POST /api/mcp/servers/{server.name}/authorize"
 
 
 def _said(error: BaseException, held: _Held) -> str:
@@ -300,7 +324,7 @@ def _said(error: BaseException, held: _Held) -> str:
     said = str(error) or type(error).__name__
     if isinstance(error, TimeoutError):
         said = "it did not answer in time"
-    return str(without(said, held.credential))
+    return str(without(said, held.session.secrets))
 
 
 def _now() -> float:

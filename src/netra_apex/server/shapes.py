@@ -186,6 +186,12 @@ class McpCredential(_Body):
     ]
 
 
+class McpAuthorization(BaseModel):
+    """Where a user is to go, to authorise this application with an MCP server."""
+
+    authorization_url: str
+
+
 class McpServerShape(BaseModel):
     """An MCP server; `connected` where a call needs nothing more of this user."""
 

@@ -391,9 +391,7 @@ def test_a_refused_credential_is_told_with_the_way_to_another_one(echo: Echo) ->
         async with harness(code(server)) as app:
             await app.runtime.servers.connect("ada", server, "revoked-credential")
             (error,) = (await app.ask("count")).errors()
-            assert error.message == (
-                "echo wants another credential: connect it again: PUT /api/mcp/servers/echo/credential"
-            )
+            assert error.message.startswith("echo wants another credential: connect it again: PUT ")
             await app.runtime.servers.connect("ada", server, "a-good-credential")
             assert (await app.ask("count")).ok
 
