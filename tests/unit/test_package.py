@@ -52,7 +52,7 @@ def test_type_checkers_and_the_import_find_each_name_in_the_same_place() -> None
     assert set(netra_apex._HOME) == PUBLIC
 
 
-HEAVY = "['aiohttp', 'fastapi', 'pydantic_ai', 'starlette', 'uvicorn', 'uvloop', 'websockets']"
+HEAVY = "['aiohttp', 'fastapi', 'mcp', 'pydantic_ai', 'starlette', 'uvicorn', 'uvloop', 'websockets']"
 
 
 @pytest.mark.parametrize(

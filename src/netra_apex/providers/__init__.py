@@ -1,5 +1,6 @@
 """What we call: models and MCP servers. `open_model` is the one place that knows which class answers for which name."""
 
+import logging
 from collections.abc import Iterable
 
 from netra_apex.core.ports import Credentials
@@ -64,4 +65,6 @@ def open_servers(declared: Iterable[MCPServer | str], settings: Settings, creden
     from netra_apex.providers.mcp_oauth import authorize
     from netra_apex.providers.mcp_session import McpSession
 
+    # It logs what servers send, which is their users' and may be a credential; what goes wrong is told by us.
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
     return McpSessions(servers, credentials, limits, McpSession, authorize)
