@@ -18,6 +18,7 @@ from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.group import process_group
 from netra_apex.engine.hosting import tool_host
 from netra_apex.engine.lending import EngineParts
+from netra_apex.engine.lent import Belongings
 from netra_apex.engine.limits import Slots
 from netra_apex.errors import ConfigurationError
 from netra_apex.logs import use_standard_logging
@@ -114,7 +115,8 @@ class Runtime:
             def emitter_for(context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
                 return UserWebSocketEmitter(context, stores.runs, hub, redactor, meter, stream)
 
-            parts = EngineParts(self.models.get, stores.runs, self._tools, settings, self._park, executor)
+            belongings = Belongings(stores.files)
+            parts = EngineParts(self.models.get, stores.runs, self._tools, belongings, settings, self._park, executor)
             self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
             group = await stack.enter_async_context(process_group())
             means = Means(

@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
     frames_burst: Positive = Field(30, description="Frames of one connection at once.")
     body_bytes: Annotated[int, Field(ge=1024)] = Field(1_048_576, description="Size of an HTTP request's body.")
+    upload_bytes: Positive = Field(50 * 1024**2, description="Size of one file of a thread.")
+    files_bytes_per_user: Positive = Field(1024**3, description="Size of all files of one user together.")
     heartbeat_seconds: Seconds = Field(25, description="Time between WebSocket pings, and time to answer one.")
     drain_seconds: Seconds = Field(20, description="Time that running runs have to end when the server stops.")
 

@@ -17,6 +17,7 @@ from tests.support.bounded import run
 from tests.support.postgres import Database, PostgresServer, sql
 from tests.support.stores import accept, context_of, stamped
 
+from netra_apex.core.belongings import NewFile
 from netra_apex.core.events import AgentStarted, ApprovalRequested
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
@@ -29,7 +30,7 @@ from netra_apex.stores.upgrading import upgrade
 
 # Accounts, and the ids, states and times of runs: what the system works on by itself. No content of anybody's.
 OPERATIONAL = {"users", "sessions", "spent_tokens", "setup_token", "runs", "workers", "commits", "schema_migrations"}
-CONTENT = ("threads", "messages", "events", "transcripts", "idempotency", "steps", "approvals")
+CONTENT = ("threads", "messages", "events", "transcripts", "idempotency", "steps", "approvals", "files", "file_chunks")
 PEOPLE = ("ada", "bob")
 WAYS = ("owner", "restricted", "superuser")
 REFUSED = (asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError)
@@ -91,6 +92,12 @@ async def filled(url: str) -> None:
             )
             await stores.runs.append(context, stamped(AgentStarted(task=f"{user}'s task"), asked), [step])
             await stores.runs.keep_transcript(context, [UserMessage(f"{user}'s secret")])
+            new = NewFile(file_id=new_id("fil"), name=f"{user}'s file", media_type="text/csv")
+            await stores.files.add_file(user, context.thread_id, new, content(user))
+
+
+async def content(user: str) -> AsyncIterator[bytes]:
+    yield f"{user}'s secret".encode()
 
 
 @asynccontextmanager
@@ -401,7 +408,8 @@ def test_every_child_names_its_parent_by_owner_and_id_together(place: Database, 
         for child, parent, on_delete, columns in found
         if on_delete == "c" and columns[0] == "user_id" and len(columns) == 2
     }
-    assert parents == {"runs": "threads"} | {table: "runs" for table in CONTENT if table != "threads"}
+    elsewhere = {"runs": "threads", "files": "threads", "file_chunks": "files"}
+    assert parents == {table: "runs" for table in CONTENT if table != "threads"} | elsewhere
     # And of accounts, whose id is the owner itself.
     others = {(child, parent) for child, parent, *_ in found} - set(parents.items())
     assert others == {("sessions", "users"), ("spent_tokens", "users"), ("spent_tokens", "sessions")}

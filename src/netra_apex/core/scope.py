@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, overload
 
+from netra_apex.core.belongings import UserStore
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.messages import ModelMessage, Reply, ToolCall, ToolMessage
 from netra_apex.core.runs import Result
@@ -55,6 +56,11 @@ class RunScope(ABC):
     @abstractmethod
     def tools(self) -> ToolCalls:
         """Tool calls from code."""
+
+    @property
+    @abstractmethod
+    def store(self) -> UserStore:
+        """What this run's user keeps, bound to that user: the files of its thread."""
 
     @abstractmethod
     async def think(self, text: str) -> None:

@@ -20,7 +20,7 @@ from netra_apex.core.runs import RunStatus
 from netra_apex.core.voices import Model, RunEmitter, Voice
 from netra_apex.engine.acting import act, ending_of, let_go, made, outcome
 from netra_apex.engine.delegating import PREFIX, MemberTool, member_tool
-from netra_apex.engine.lent import Handed, Lent, NamedSteps
+from netra_apex.engine.lent import Belongings, Handed, Lent, NamedSteps
 from netra_apex.engine.scope import EngineScope
 from netra_apex.engine.steering import Steering
 from netra_apex.errors import AgentFailed as AgentBroke
@@ -41,7 +41,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class EngineParts:
-    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls.
+    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls, and
+    where users keep what is theirs.
 
     `executor` is the name that the process carries runs out by; `park` leaves a run that waits for a person.
     """
@@ -49,6 +50,7 @@ class EngineParts:
     model: Callable[[str | None], Model]
     runs: Runs
     tools: ToolHost
+    belongings: Belongings
     settings: Settings
     park: "Callable[[UserExecutionContext, int], Awaitable[None]]"
     executor: str | None = None
@@ -97,6 +99,7 @@ class Lending:
             named=self._named,
             hand=self._hand,
             members=_members(instance),
+            belongings=self._parts.belongings,
         )
         return self._with_dispatcher(lent, instance, context)
 

@@ -10,6 +10,7 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentThinking
 from netra_apex.core.journal import Journal, Step
 from netra_apex.core.messages import NO_USAGE, AssistantMessage, ModelMessage, Reply, Usage
+from netra_apex.core.ports import Files
 from netra_apex.core.voices import Deltas, Model, Voice
 from netra_apex.engine.delegating import MemberTool
 from netra_apex.engine.replies import is_failure, reply_of, was_shown
@@ -17,6 +18,13 @@ from netra_apex.engine.steering import Steering
 from netra_apex.tools import Call, ToolDispatcher
 from netra_apex.tools.quiet import Quiet
 from netra_apex.tools.underway import Underway
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """Where users keep what is theirs: what is behind `scope.store`."""
+
+    files: Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class Lent:
     named: NamedSteps
     hand: "Callable[[Lent, Handed], Awaitable[Any]]"
     members: Mapping[str, MemberTool]
+    belongings: Belongings
     ends_at: float = float("inf")
     dispatcher: ToolDispatcher | None = None
     turns: int = 0

@@ -15,6 +15,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from netra_apex.agents import HISTORY, BaseAgent
 from netra_apex.agents.base import AgentType
+from netra_apex.core.belongings import UserStore
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentThinking, CallError, MessageCompleted
 from netra_apex.core.journal import Step
@@ -29,6 +30,7 @@ from netra_apex.core.messages import (
 from netra_apex.core.runs import Result
 from netra_apex.core.scope import ToolCalls
 from netra_apex.core.voices import Model
+from netra_apex.engine.belongings import store_of
 from netra_apex.engine.branches import Branches
 from netra_apex.engine.delegating import Delegating, member_tool, typed
 from netra_apex.engine.lent import Handed, Lent
@@ -77,6 +79,11 @@ class EngineScope(Delegating):
     def tools(self) -> ToolCalls:
         """Tool calls from code."""
         return RecordedCalls(self._context, self._lent, self._branches)
+
+    @property
+    def store(self) -> UserStore:
+        """What this run's user keeps."""
+        return store_of(self._context, partial(_opened, self._context, self._lent), self._branches)
 
     async def think(self, text: str) -> None:
         """Tells the user what the agent is about.

@@ -11,6 +11,7 @@ from netra_apex.stores.bus import PostgresBus
 from netra_apex.stores.connecting import Server
 from netra_apex.stores.conversations import ConversationStore
 from netra_apex.stores.database import Database
+from netra_apex.stores.files import FileLimits, FileStore
 from netra_apex.stores.postgres import Postgres
 from netra_apex.stores.presence import PostgresPresence
 from netra_apex.stores.runs import RunStore
@@ -34,6 +35,7 @@ class Stores:
     journals: JournalStore
     turns: TurnStore
     approvals: ApprovalStore
+    files: FileStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
@@ -73,8 +75,9 @@ async def open_stores(
         rows = StepRows(None if secret is None else Seal(secret))
         runs, journals = RunStore(database, settings.history_messages, rows), JournalStore(database, rows)
         accounts, conversations = AccountStore(database), ConversationStore(database)
-        approvals = ApprovalStore(database)
-        yield Stores(database, accounts, conversations, runs, journals, TurnStore(database), approvals, presence, bus)
+        approvals, turns = ApprovalStore(database), TurnStore(database)
+        files = FileStore(database, FileLimits(settings.upload_bytes, settings.files_bytes_per_user))
+        yield Stores(database, accounts, conversations, runs, journals, turns, approvals, files, presence, bus)
 
 
 def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: bool) -> Database:

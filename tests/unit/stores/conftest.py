@@ -8,6 +8,7 @@ CONFORMING = (
     "test_accounts",
     "test_approvals",
     "test_conversations",
+    "test_files",
     "test_interrupting",
     "test_journal_rows",
     "test_pruning",
