@@ -100,6 +100,27 @@ class Settings(BaseSettings):
     frames_burst: Positive = Field(30, description="Frames of one connection at once.")
     body_bytes: Annotated[int, Field(ge=1024)] = Field(1_048_576, description="Size of an HTTP request's body.")
     upload_bytes: Positive = Field(50 * 1024**2, description="Size of one file of a thread.")
+    upload_types: Names = Field(
+        (
+            "text/plain",
+            "text/markdown",
+            "text/csv",
+            "text/tab-separated-values",
+            "application/json",
+            "application/x-ndjson",
+            "application/yaml",
+            "application/xml",
+            "application/pdf",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            "application/vnd.apache.parquet",
+            "image/png",
+            "image/jpeg",
+            "image/webp",
+            "image/gif",
+        ),
+        description="Media types of files that users may upload, comma separated.",
+    )
     files_bytes_per_user: Positive = Field(1024**3, description="Size of all files of one user together.")
     heartbeat_seconds: Seconds = Field(25, description="Time between WebSocket pings, and time to answer one.")
     drain_seconds: Seconds = Field(20, description="Time that running runs have to end when the server stops.")
@@ -109,7 +130,7 @@ class Settings(BaseSettings):
         "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="Where openai: is."
     )
 
-    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", "upload_types", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.voices import Model
-from netra_apex.server import accounts, approvals, health, openapi, pages, problems, runs, threads
+from netra_apex.server import accounts, approvals, files, health, openapi, pages, problems, runs, threads
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.limits import BodyLimit, SecurityHeaders
 from netra_apex.server.services import Services
@@ -51,7 +51,7 @@ def create_app(
     )
     app.state.lifecycle = lifecycle
     app.state.root_path = settings.root_path.rstrip("/")
-    for room in (accounts, threads, runs, approvals, health, pages):
+    for room in (accounts, threads, files, runs, approvals, health, pages):
         app.include_router(room.router)
 
     async def services_of(_: Scope) -> Services:
@@ -61,7 +61,7 @@ def create_app(
     problems.install(app)
     # The last added is the outermost: an internal problem has the headers, and its origin may read it.
     app.add_middleware(problems.InternalProblems)
-    app.add_middleware(BodyLimit, limit=settings.body_bytes)
+    app.add_middleware(BodyLimit, limit=settings.body_bytes, upload=settings.upload_bytes)
     if settings.allowed_origins:
         app.add_middleware(
             Cors,

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from pydantic_core import from_json
 
 from netra_apex.core.accounts import MAX_PASSWORD, User
+from netra_apex.core.belongings import StoredFile
 from netra_apex.core.conversations import (
     MAX_CONTENT,
     MAX_KEY,
@@ -264,6 +265,39 @@ class MessageShape(BaseModel):
             role=message.role,
             content=message.content,
             created_at=message.created_at,
+        )
+
+
+class UploadedShape(BaseModel):
+    """A file that was uploaded, or that came with a message."""
+
+    file_id: str
+    name: str
+    size: int = Field(description="Bytes")
+
+    @classmethod
+    def of(cls, file: StoredFile) -> Self:
+        """From a stored file."""
+        return cls(file_id=file.file_id, name=file.name, size=file.size)
+
+
+class FileShape(UploadedShape):
+    """A file of a thread."""
+
+    thread_id: str
+    media_type: str
+    created_at: Instant
+
+    @classmethod
+    def of(cls, file: StoredFile) -> Self:
+        """From a stored file."""
+        return cls(
+            file_id=file.file_id,
+            name=file.name,
+            size=file.size,
+            thread_id=file.thread_id,
+            media_type=file.media_type,
+            created_at=file.created_at,
         )
 
 
