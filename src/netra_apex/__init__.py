@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netra_apex.core.context import UserExecutionContext
     from netra_apex.core.messages import (
         AssistantMessage,
+        Image,
         Reply,
         SystemMessage,
         ToolCall,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from netra_apex.runtime import Runtime
     from netra_apex.server import create_app
     from netra_apex.settings import Settings
-    from netra_apex.tools import tool
+    from netra_apex.tools import list_files, read_file, tool
 
 __all__ = [
     "AgentRegistry",
@@ -45,6 +46,7 @@ __all__ = [
     "ChatAgent",
     "ChatOrchestrator",
     "ConfigurationError",
+    "Image",
     "Mission",
     "NetraError",
     "Phase",
@@ -67,6 +69,8 @@ __all__ = [
     "UserExecutionContext",
     "UserMessage",
     "create_app",
+    "list_files",
+    "read_file",
     "tool",
 ]
 
@@ -80,6 +84,7 @@ _HOME = {
     "ChatAgent": "netra_apex.agents",
     "ChatOrchestrator": "netra_apex.agents",
     "ConfigurationError": "netra_apex.errors",
+    "Image": "netra_apex.core.messages",
     "Mission": "netra_apex.agents",
     "NetraError": "netra_apex.errors",
     "Phase": "netra_apex.agents",
@@ -102,6 +107,8 @@ _HOME = {
     "UserExecutionContext": "netra_apex.core.context",
     "UserMessage": "netra_apex.core.messages",
     "create_app": "netra_apex.server",
+    "list_files": "netra_apex.tools",
+    "read_file": "netra_apex.tools",
     "tool": "netra_apex.tools",
 }
 

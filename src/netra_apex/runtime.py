@@ -115,7 +115,7 @@ class Runtime:
             def emitter_for(context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
                 return UserWebSocketEmitter(context, stores.runs, hub, redactor, meter, stream)
 
-            belongings = Belongings(stores.files)
+            belongings = Belongings(stores.files, settings.image_bytes)
             parts = EngineParts(self.models.get, stores.runs, self._tools, belongings, settings, self._park, executor)
             self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
             group = await stack.enter_async_context(process_group())

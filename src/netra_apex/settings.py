@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     frames_burst: Positive = Field(30, description="Frames of one connection at once.")
     body_bytes: Annotated[int, Field(ge=1024)] = Field(1_048_576, description="Size of an HTTP request's body.")
     upload_bytes: Positive = Field(50 * 1024**2, description="Size of one file of a thread.")
+    image_bytes: Positive = Field(10 * 1024**2, description="Size of the pictures of one model request together.")
     upload_types: Names = Field(
         (
             "text/plain",

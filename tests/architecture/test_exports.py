@@ -16,6 +16,7 @@ TOP_LEVEL = [
     "ChatAgent",
     "ChatOrchestrator",
     "ConfigurationError",
+    "Image",
     "Mission",
     "NetraError",
     "Phase",
@@ -38,6 +39,8 @@ TOP_LEVEL = [
     "UserExecutionContext",
     "UserMessage",
     "create_app",
+    "list_files",
+    "read_file",
     "tool",
 ]
 PUBLIC = ("netra_apex", "netra_apex.testing", "netra_apex.client")

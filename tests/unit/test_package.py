@@ -7,12 +7,14 @@ import sys
 import pytest
 
 import netra_apex
+from netra_apex.tools import Tool
 
 PUBLIC = {
-    "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
-    "ConfigurationError", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply", "Result", "Review",
-    "RunFailed", "RunScope", "Runtime", "Settings", "SupervisorAgent", "SystemMessage", "Team", "TeamReport",
-    "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "create_app", "tool",
+    "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent",
+    "ChatOrchestrator", "ConfigurationError", "Image", "Mission", "NetraError", "Phase", "Plan", "Refused",
+    "Reply", "Result", "Review", "RunFailed", "RunScope", "Runtime", "Settings", "SupervisorAgent",
+    "SystemMessage", "Team", "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext",
+    "UserMessage", "create_app", "list_files", "read_file", "tool",
 }  # fmt: skip
 
 
@@ -27,7 +29,8 @@ def test_everything_that_is_exported_can_be_imported_and_nothing_else_is_public(
     assert set(netra_apex.__all__) == PUBLIC
     assert len(netra_apex.__all__) == len(PUBLIC)
     for name in netra_apex.__all__:
-        assert getattr(netra_apex, name).__name__ == name
+        there = getattr(netra_apex, name)
+        assert (there.name if isinstance(there, Tool) else there.__name__) == name
     assert dir(netra_apex) == sorted(PUBLIC)
 
 

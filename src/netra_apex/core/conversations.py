@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
-from netra_apex.core.messages import ModelMessage
+from netra_apex.core.messages import Attachment, ModelMessage
 from netra_apex.errors import Invalid
 
 Verdict = Literal["approve", "reject"]
@@ -13,6 +13,7 @@ T = TypeVar("T")
 MAX_CONTENT = 100_000  # code points of one message; a socket's frame is bounded in bytes before
 MAX_NOTE = 2_000  # of what a person remarks on a decision
 MAX_KEY = 200
+MAX_FILES = 20  # of one message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +36,7 @@ class Message:
     role: Literal["user", "assistant"]
     content: str
     created_at: datetime
+    files: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +44,8 @@ class Post:
     """A user's message as it is sent: by socket and by HTTP alike.
 
     `thread_id` None begins a thread, `agent` None is the registry's default. `replace` names an earlier message of
-    the user's in that thread: it and all that followed it give way to this one (edit and retry).
+    the user's in that thread: it and all that followed it give way to this one (edit and retry). `files` are the ids
+    of files of that thread which come with the message.
     """
 
     content: str
@@ -51,6 +54,7 @@ class Post:
     replace: str | None = None
     if_busy: IfBusy = "enqueue"
     idempotency_key: str | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +73,7 @@ class Admitted:
     """An accepted post with what was said in its thread before it, as that stood in the same moment.
 
     `started`: it is this process's to carry out, now. `queued` is the event that it waits, which is stored, as JSON.
-    `steers`: it made no run, but is for the one that its thread has.
+    `steers`: it made no run, but is for the one that its thread has. `files` are those that came with it.
     """
 
     accepted: Accepted
@@ -77,6 +81,7 @@ class Admitted:
     started: bool = False
     queued: str | None = None
     steers: bool = False
+    files: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +137,12 @@ def check_post(post: Post) -> Post:
         value: str | None = getattr(post, name)
         if value is not None:
             check_text(name, value, limit=MAX_KEY)
+    for file_id in post.files:
+        check_text("a file's id", file_id, limit=MAX_KEY)
+    if len(post.files) > MAX_FILES:
+        raise Invalid(f"files has {len(post.files)}; {MAX_FILES} is the most for one message")
+    if post.files and post.thread_id is None:
+        raise Invalid("files are a thread's: thread_id is missing")
     if post.replace is not None and post.thread_id is None:
         raise Invalid("replace names a message of a thread: thread_id is missing")
     return post

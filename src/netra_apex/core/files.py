@@ -6,12 +6,12 @@ import unicodedata
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from netra_apex.core.messages import IMAGES
 from netra_apex.errors import Invalid
 
 MAX_NAME = 200
 HEAD_BYTES = 8192  # of a file's beginning, by which its type is decided
 UNKNOWN = "application/octet-stream"
-IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")  # those that models see
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _SIGNATURES = MappingProxyType(
     {

@@ -14,7 +14,7 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Admitted, Approval, Message, Page, Post, Thread, Verdict
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.journal import Decision, LedgerEntry, Step
-from netra_apex.core.messages import ModelMessage
+from netra_apex.core.messages import ModelMessage, UserMessage
 from netra_apex.core.runs import Claim, Run, RunStatus, Seat
 
 
@@ -186,8 +186,8 @@ class Runs(Protocol):
         """(seq, JSON) of the events after `after`, in order, at most `limit`."""
         ...
 
-    async def steering(self, user_id: str, run_id: str, heard: int) -> tuple[tuple[int, str], ...]:
-        """(ordinal, content) of the messages that the run was given while it was under way, after this one."""
+    async def steering(self, user_id: str, run_id: str, heard: int) -> tuple[tuple[int, UserMessage], ...]:
+        """(ordinal, message) of the messages that the run was given while it was under way, after this one."""
         ...
 
     async def prune(self, before: datetime, limit: int = 100) -> int:

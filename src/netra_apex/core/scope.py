@@ -89,8 +89,9 @@ class RunScope(ABC):
         """Hands a task to one of this agent's `members`, and waits for what comes of it.
 
         The member works in a context of its own, one deeper, with no more permissions, and sees the task and what
-        `share` names: `"history"`, and by their names other members that have answered in this run. However it ends,
-        that is a result: where not `ok`, `error` has its code (`agent_error`, `agent_timeout`, `denied`, …) and why.
+        `share` names: `"history"`, `"files"`, and by their names other members that have answered in this run. However
+        it ends, that is a result: where not `ok`, `error` has its code (`agent_error`, `agent_timeout`, `denied`, …)
+        and why.
 
         Raises:
             TypeError: it is no member of this agent, or takes no such task.

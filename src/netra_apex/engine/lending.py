@@ -14,13 +14,13 @@ from netra_apex.agents import BaseAgent, ChatAgent, SupervisorAgent
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, AgentStarted, AgentThinking, Ending
 from netra_apex.core.journal import Journal, Step
-from netra_apex.core.messages import NO_USAGE, ModelMessage, UserMessage
+from netra_apex.core.messages import NO_USAGE, ModelMessage
 from netra_apex.core.ports import Runs
 from netra_apex.core.runs import RunStatus
 from netra_apex.core.voices import Model, RunEmitter, Voice
 from netra_apex.engine.acting import act, ending_of, let_go, made, outcome
 from netra_apex.engine.delegating import PREFIX, MemberTool, member_tool
-from netra_apex.engine.lent import Belongings, Handed, Lent, NamedSteps
+from netra_apex.engine.lent import Asked, Belongings, Handed, Lent, NamedSteps
 from netra_apex.engine.scope import EngineScope
 from netra_apex.engine.steering import Steering
 from netra_apex.errors import AgentFailed as AgentBroke
@@ -78,7 +78,7 @@ class Lending:
         instance: BaseAgent | AgentBroke,
         context: UserExecutionContext,
         voice: Voice,
-        task: str,
+        asked: Asked,
         history: tuple[ModelMessage, ...],
     ) -> Lent:
         """What the run's own agent works with."""
@@ -93,13 +93,14 @@ class Lending:
             model=lambda: self._parts.model(getattr(instance, "model", None)),
             max_turns=getattr(instance, "max_turns", None) or self._parts.settings.max_turns,
             history=history,
-            transcript=[UserMessage(task)],
+            transcript=[asked.told],
             quiet=self._quiet,
             steering=self._steering,
             named=self._named,
             hand=self._hand,
             members=_members(instance),
             belongings=self._parts.belongings,
+            asked=asked,
         )
         return self._with_dispatcher(lent, instance, context)
 
@@ -214,6 +215,7 @@ class Lending:
             given_up=[],
             under=[],
             delivered={},
+            asked=Asked(""),
         )
         if not begun:
             voice.emit(AgentStarted(task=as_json(handed.task)[0]), steps=(_mark(handed, "start"),))

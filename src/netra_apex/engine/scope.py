@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from netra_apex.agents import HISTORY, BaseAgent
+from netra_apex.agents import FILES, HISTORY, BaseAgent
 from netra_apex.agents.base import AgentType
 from netra_apex.core.belongings import UserStore
 from netra_apex.core.context import UserExecutionContext
@@ -26,6 +26,7 @@ from netra_apex.core.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
+    told_with,
 )
 from netra_apex.core.runs import Result
 from netra_apex.core.scope import ToolCalls
@@ -43,6 +44,7 @@ from netra_apex.engine.replies import (
     reply_of,
     was_given_up,
 )
+from netra_apex.engine.seeing import with_files
 from netra_apex.errors import CallFailed, ModelFailed, NetraError, OutputInvalid, ScopeClosed, TurnsExhausted
 from netra_apex.tools import ToolDispatcher
 
@@ -127,8 +129,9 @@ class EngineScope(Delegating):
             lent.steering.remember(known.result)
         if known is None:
             heard = await lent.steering.hear(len(request.messages))
-            lent.transcript += [UserMessage(content) for content in heard]
-            request = dataclasses.replace(request, messages=lent.steering.into(request.messages))
+            lent.transcript += heard
+            messages = await with_files(lent.steering.into(request.messages), self._context, lent)
+            request = dataclasses.replace(request, messages=messages)
             reply = await self._ask(lent, model, request, asked, show=show)
         elif was_given_up(known):
             with lent.asking:
@@ -264,12 +267,16 @@ def _shared(lent: Lent, share: tuple[str, ...]) -> tuple[ModelMessage, ...]:
     for name in share:
         if name == HISTORY:
             shown += lent.history
+        elif name == FILES:
+            shown += [told_with("", lent.asked.files)] if lent.asked.files else []
         elif name in lent.delivered:
             delivered = lent.delivered[name]
             text = delivered if isinstance(delivered, str) else msgspec.json.encode(delivered).decode()
             shown.append(UserMessage(f"From {name}:\n{text}"))
         else:
-            raise ValueError(f"share names {name!r}, which is neither {HISTORY!r} nor a member that has answered")
+            raise ValueError(
+                f"share names {name!r}, which is neither {HISTORY!r} nor {FILES!r} nor a member that has answered"
+            )
     return tuple(shown)
 
 

@@ -70,7 +70,7 @@ async def list_files(
     page = await services.runtime.stores.files.files(principal.user_id, thread_id, limit=limit, cursor=cursor)
     if page is None:
         raise NotFound("thread", thread_id)
-    return Listing[FileShape].of(page, FileShape.of)
+    return Listing[FileShape].of(page, FileShape.of_stored)
 
 
 @router.get(

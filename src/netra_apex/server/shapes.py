@@ -12,6 +12,7 @@ from netra_apex.core.accounts import MAX_PASSWORD, User
 from netra_apex.core.belongings import StoredFile
 from netra_apex.core.conversations import (
     MAX_CONTENT,
+    MAX_FILES,
     MAX_KEY,
     MAX_NOTE,
     Approval,
@@ -22,6 +23,7 @@ from netra_apex.core.conversations import (
     Thread,
     Verdict,
 )
+from netra_apex.core.messages import Attachment
 from netra_apex.core.runs import Run, RunStatus
 
 MAX_TITLE = 200
@@ -91,6 +93,9 @@ class NewRun(_Body):
     replace: Key | None = Field(None, description="An earlier message of yours that this one takes the place of")
     if_busy: IfBusy = "enqueue"
     idempotency_key: Key | None = None
+    files: Annotated[list[Key], Field(max_length=MAX_FILES)] = Field(
+        [], description="Ids of files of this thread that come with the message"
+    )
 
     def post(self, thread_id: str) -> Post:
         """The message as the core knows it."""
@@ -101,6 +106,7 @@ class NewRun(_Body):
             replace=self.replace,
             if_busy=self.if_busy,
             idempotency_key=self.idempotency_key,
+            files=tuple(self.files),
         )
 
 
@@ -247,27 +253,6 @@ class OpenThread(ThreadShape):
     runs: list[RunShape]
 
 
-class MessageShape(BaseModel):
-    """A message."""
-
-    message_id: str
-    run_id: str
-    role: Literal["user", "assistant"]
-    content: str
-    created_at: Instant
-
-    @classmethod
-    def of(cls, message: Message) -> Self:
-        """From a stored message."""
-        return cls(
-            message_id=message.message_id,
-            run_id=message.run_id,
-            role=message.role,
-            content=message.content,
-            created_at=message.created_at,
-        )
-
-
 class UploadedShape(BaseModel):
     """A file that was uploaded, or that came with a message."""
 
@@ -276,8 +261,8 @@ class UploadedShape(BaseModel):
     size: int = Field(description="Bytes")
 
     @classmethod
-    def of(cls, file: StoredFile) -> Self:
-        """From a stored file."""
+    def of(cls, file: StoredFile | Attachment) -> Self:
+        """From a stored file, or from a message's."""
         return cls(file_id=file.file_id, name=file.name, size=file.size)
 
 
@@ -289,7 +274,7 @@ class FileShape(UploadedShape):
     created_at: Instant
 
     @classmethod
-    def of(cls, file: StoredFile) -> Self:
+    def of_stored(cls, file: StoredFile) -> Self:
         """From a stored file."""
         return cls(
             file_id=file.file_id,
@@ -298,6 +283,29 @@ class FileShape(UploadedShape):
             thread_id=file.thread_id,
             media_type=file.media_type,
             created_at=file.created_at,
+        )
+
+
+class MessageShape(BaseModel):
+    """A message."""
+
+    message_id: str
+    run_id: str
+    role: Literal["user", "assistant"]
+    content: str
+    created_at: Instant
+    files: list[UploadedShape] = Field(description="Those that came with it; one of them may be gone by now")
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        """From a stored message."""
+        return cls(
+            message_id=message.message_id,
+            run_id=message.run_id,
+            role=message.role,
+            content=message.content,
+            created_at=message.created_at,
+            files=[UploadedShape.of(file) for file in message.files],
         )
 
 
