@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from netra_apex.cli.attaching import Attaching, names_of
 from netra_apex.cli.deciding import Waiting, waiting_calls
 from netra_apex.cli.pens import PlainPen, TerminalPen
 from netra_apex.cli.terminal import one_line, printable, read_line
@@ -24,6 +25,7 @@ HELP = """\
 /new           begin another conversation
 /threads       your conversations; /thread ID goes on with one
 /agents        who can answer; /agent NAME chooses
+/attach PATH   sends a file with your next message; without PATH: what is attached
 /approvals     the calls that wait for your decision, in all conversations
 /approve NOTE  lets the oldest of this conversation be made; /reject NOTE does not (with a note or without)
 /help          this
@@ -70,6 +72,7 @@ async def talk(wishes: Wishes, password: str) -> bool:
 
         async with client.connect(notices=True, idle=idle) as connection:
             conversation = Conversation(client, connection, pen, wishes)
+            conversation.attaching.most_bytes = (await connection.established()).limits.get("upload_bytes")
             if wishes.agent is not None:
                 await conversation.choose(wishes.agent)
             if wishes.thread_id is not None:
@@ -127,6 +130,7 @@ class Conversation:
         self._connection = connection
         self._thread_id: str | None = None
         self._agent: str | None = None
+        self.attaching = Attaching(client, pen)
         self._waiting: dict[str, Waiting] = {}
 
     async def tell_what_waits(self) -> bool:
@@ -147,16 +151,17 @@ class Conversation:
         if run is None:
             return False
         self._thread_id = run.thread_id
+        self.attaching.sent()
         return await self._show(run)
 
     async def go_on(self, thread_id: str) -> None:
         """Makes this the conversation, shows its last messages, and the runs in it that have not ended."""
         thread = await self._client.thread(thread_id)
         messages = await self._client.messages(thread_id)
-        self._thread_id = thread_id
+        self._leave(thread_id)
         for message in messages.items[-6:]:
             who = "you" if message.role == "user" else "agent"
-            self.pen.line(f"{who}: {one_line(message.content, 200)}", "dim")
+            self.pen.line(f"{who}: {one_line(message.content, 200)}{names_of(message.files)}", "dim")
         for run in thread.runs:
             if (waiting := self._waiting.pop(run.run_id, None)) is not None:
                 waiting.transcript.ask_again()
@@ -179,8 +184,12 @@ class Conversation:
             case ["/help"]:
                 self.pen.data(HELP)
             case ["/new"]:
-                self._thread_id = None
+                self._leave(None)
                 self.pen.line("a new conversation", "dim")
+            case ["/attach"]:
+                self.attaching.show()
+            case ["/attach", *_]:
+                return await self._attach(line.partition(" ")[2].strip())
             case ["/agents"]:
                 for agent in await self._client.agents():
                     self.pen.data(f"{agent.name:<16} {one_line(agent.description, 100)}".rstrip())
@@ -205,11 +214,23 @@ class Conversation:
                 raise UnknownCommand(words[0])
         return True
 
+    def _leave(self, thread_id: str | None) -> None:
+        """Makes this the conversation."""
+        if thread_id != self._thread_id:
+            self.attaching.leave()
+        self._thread_id = thread_id
+
+    async def _attach(self, path: str) -> bool:
+        thread_id = await self.attaching.attach(path, self._thread_id)
+        self._thread_id = thread_id or self._thread_id
+        return thread_id is not None
+
     async def _send(self, text: str) -> LiveRun | None:
         """The run that a message becomes, as soon as there is a server; None where Ctrl-C took it back before."""
         connection = self._connection
         held, came_back = not connection.up, connection.reconnects
-        sending = asyncio.ensure_future(connection.send(text, thread_id=self._thread_id, agent=self._agent))
+        message = connection.send(text, thread_id=self._thread_id, agent=self._agent, files=self.attaching.ids)
+        sending = asyncio.ensure_future(message)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, sending.cancel)
         try:

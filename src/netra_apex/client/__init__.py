@@ -17,6 +17,7 @@ from netra_apex.client.live import Frame, LiveRun, Reconnected, Reconnecting
 from netra_apex.client.values import (
     AgentInfo,
     ApprovalInfo,
+    FileInfo,
     Listing,
     Login,
     MessageInfo,
@@ -35,6 +36,7 @@ __all__ = [
     "ConnectionOver",
     "ConnectionRefused",
     "Event",
+    "FileInfo",
     "Frame",
     "Listing",
     "LiveRun",

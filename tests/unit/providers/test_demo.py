@@ -11,6 +11,7 @@ from tests.support.heard import Heard
 
 from netra_apex.core.messages import (
     AssistantMessage,
+    Attachment,
     ModelMessage,
     ModelRequest,
     Reply,
@@ -19,8 +20,8 @@ from netra_apex.core.messages import (
     ToolMessage,
     ToolSpec,
     UserMessage,
+    told_with,
 )
-from netra_apex.core.messages import Attachment, told_with
 from netra_apex.demo import Assistant
 from netra_apex.providers.demo import BLIND, NOTE, SHORT_NOTE, DemoModel
 from netra_apex.providers.demo_arguments import arguments_for, example
