@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.bounded import run
+from tests.support.stores import opened, raw
 
 from netra_apex import AgentRegistry, BaseAgent, RunScope, Runtime, Settings, tool
 from netra_apex.core.belongings import NewFile, StoredFile
@@ -155,7 +156,10 @@ def test_what_is_no_file_is_refused_with_a_sentence() -> None:
     run(main())
 
 
-def test_a_run_that_is_taken_up_sees_the_files_that_it_saw_and_writes_its_report_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("journaled", [True, False])
+def test_a_run_that_is_taken_up_sees_the_files_that_it_saw_and_writes_its_report_once(
+    tmp_path: Path, *, journaled: bool
+) -> None:
     async def main() -> None:
         settings = Settings.load(home=tmp_path, drain_seconds=0.1)
         kept["resting"] = asyncio.Event()
@@ -168,6 +172,9 @@ def test_a_run_that_is_taken_up_sees_the_files_that_it_saw_and_writes_its_report
             async with asyncio.timeout(20):
                 await kept["resting"].wait()
         del kept["resting"]
+        if not journaled:  # as where the process was killed between file and journal
+            async with opened(tmp_path) as stores:
+                assert await raw(stores, "delete from steps where name = 'save_file' returning 1") == [(1,)]
         async with Runtime(REGISTRY, settings) as runtime:
             ended = await told(runtime, accepted)
             assert isinstance(ended, AgentCompleted), isinstance(ended, AgentFailed) and ended.message

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from tests.support.bounded import run
-from tests.support.stores import opened, raw
+from tests.support.stores import accept, opened, raw
 
 from netra_apex.core.belongings import NewFile, StoredFile
+from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.ids import new_id
 from netra_apex.errors import Invalid, NotFound, TooLarge
 from netra_apex.stores import Stores
@@ -284,5 +285,30 @@ def test_a_thread_has_so_many_files_and_no_more(tmp_path: Path) -> None:
         )
         with pytest.raises(Invalid, match="1000 files, which is the most"):
             await add(stores, here, b"x")
+
+    with_stores(tmp_path, main)
+
+
+def test_a_message_keeps_the_files_that_came_with_it_also_where_it_steers(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        here, other = await thread(stores), await thread(stores)
+        first, second = await add(stores, here, b"1", name="1.csv"), await add(stores, here, b"2", name="2.csv")
+        accepted = await accept(stores, content="look", thread_id=here, files=(first.file_id,))
+        await accept(stores, content="and", thread_id=here, files=(second.file_id,), if_busy="steer")
+        page = await stores.conversations.messages("ada", here)
+        assert page is not None
+        assert [[file.name for file in each.files] for each in page.items] == [["1.csv"], ["2.csv"]]
+        assert [said.content.count("2.csv") for _, said in await stores.runs.steering("ada", accepted.run_id, 0)] == [1]
+        # Whoever takes the run up is told the same; and so is the run after it.
+        assert await stores.turns.leave_all_of("exe_tests") == 1
+        claim = await stores.turns.claim("ada", accepted.run_id, "exe_tests")
+        assert claim is not None
+        assert [file.file_id for file in claim.files] == [first.file_id]
+        context = UserExecutionContext.new("ada", thread_id=here)
+        said = await stores.runs.begin(context, "helper", "next")
+        assert [("1.csv" in each.content, "2.csv" in each.content) for each in said] == [(True, False), (False, True)]
+        for user, where, wrong in (("ada", other, first.file_id), ("bob", await thread(stores, "bob"), first.file_id)):
+            with pytest.raises(NotFound, match="there is no file"):
+                await accept(stores, user, thread_id=where, files=(wrong,))
 
     with_stores(tmp_path, main)
