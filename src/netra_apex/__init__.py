@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from netra_apex.runtime import Runtime
     from netra_apex.server import create_app
     from netra_apex.settings import Settings
-    from netra_apex.tools import list_files, read_file, tool
+    from netra_apex.tools import ask_user, list_files, read_file, tool
 
 __all__ = [
     "AgentRegistry",
@@ -68,6 +68,7 @@ __all__ = [
     "Usage",
     "UserExecutionContext",
     "UserMessage",
+    "ask_user",
     "create_app",
     "list_files",
     "read_file",
@@ -106,6 +107,7 @@ _HOME = {
     "Usage": "netra_apex.core.messages",
     "UserExecutionContext": "netra_apex.core.context",
     "UserMessage": "netra_apex.core.messages",
+    "ask_user": "netra_apex.tools",
     "create_app": "netra_apex.server",
     "list_files": "netra_apex.tools",
     "read_file": "netra_apex.tools",

@@ -19,6 +19,7 @@
     │   ├── Nondeterministic      taken up again, the agent did not do what it had done before
     │   ├── ToolOutcomeUnknown    a crash left a call of which nobody knows how it ended
     │   ├── RecoveredTooOften     it was under way whenever the process died
+    │   ├── BudgetExceeded        a budget does not suffice for what a model was to be asked
     │   └── ModelFailed         the provider answered with an error
     │       ├── OutputInvalid     the answer is not of the type that was asked for
     │       └── ModelUnavailable  the provider cannot be reached, or is not set up
@@ -223,7 +224,7 @@ class IdempotencyConflict(Refused):
 
 
 class AlreadyDecided(Refused):
-    """An approval that was decided before, has expired, or whose run has ended."""
+    """An approval or a question that was decided or answered before, has expired, or whose run has ended."""
 
     code = "already_decided"
     status = 409
@@ -330,6 +331,19 @@ class RecoveredTooOften(RunFailed):
     """A run that was taken up again and again without coming any further."""
 
     code = "recovered_too_often"
+
+
+class BudgetExceeded(RunFailed):
+    """A model request was not sent: a budget does not suffice, or is of money, and the model has no known price.
+
+    `setting` is the variable that sets the one or the other.
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class ModelFailed(RunFailed):

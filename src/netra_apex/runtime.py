@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+import structlog
+
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.ids import new_id
@@ -14,6 +16,7 @@ from netra_apex.core.runs import RunStream
 from netra_apex.core.voices import Model
 from netra_apex.durable.house import House, Means
 from netra_apex.engine.admission import Admission, Doors
+from netra_apex.engine.budgets import Budgets
 from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.group import process_group
 from netra_apex.engine.hosting import tool_host
@@ -23,6 +26,7 @@ from netra_apex.engine.limits import Slots
 from netra_apex.errors import ConfigurationError
 from netra_apex.logs import use_standard_logging
 from netra_apex.providers.models import Models
+from netra_apex.providers.prices import DEMO, Prices
 from netra_apex.settings import Settings
 from netra_apex.stores import Stores, open_stores
 from netra_apex.stream.emitter import UserWebSocketEmitter
@@ -31,6 +35,8 @@ from netra_apex.stream.manager import WebSocketManager
 from netra_apex.stream.meter import Meter
 from netra_apex.stream.protocol import Close
 from netra_apex.stream.reader import StreamReader
+
+log = structlog.get_logger()
 
 
 class Runtime:
@@ -52,6 +58,7 @@ class Runtime:
     hub: Hub
     manager: WebSocketManager
     models: Models
+    prices: Prices
     house: House
 
     def __init__(
@@ -115,8 +122,11 @@ class Runtime:
             def emitter_for(context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
                 return UserWebSocketEmitter(context, stores.runs, hub, redactor, meter, stream)
 
-            belongings = Belongings(stores.files, settings.image_bytes)
-            parts = EngineParts(self.models.get, stores.runs, self._tools, belongings, settings, self._park, executor)
+            kept = Belongings(stores.files, settings.image_bytes)
+            budgets = Budgets.of(settings, self.prices.of, stores.budgets)
+            parts = EngineParts(
+                self.models.get, stores.runs, self._tools, kept, settings, self._park, budgets, executor
+            )
             self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
             group = await stack.enter_async_context(process_group())
             means = Means(
@@ -139,6 +149,13 @@ class Runtime:
             stack.push_async_callback(self.drain)
             yield
 
+    def _look_up_prices(self) -> None:
+        """Now, and not in somebody's first run: the list of prices takes a moment to load."""
+        names = {name or self.settings.model or DEMO for name in self.registry.models}
+        for name in sorted(names if self._model is None else {self._model.name}):
+            if self.prices.of(name) is None and self.settings.costs_are_limited:
+                log.warning("a model has no price, and is not asked: set NETRA_MODEL_PRICES", model=name)
+
     async def _open(self, stack: AsyncExitStack) -> tuple[str, Redactor]:
         """What the process has, whatever it carries out: its name, and what it knows to be secret."""
         settings = self.settings
@@ -147,6 +164,9 @@ class Runtime:
         self.stores = await stack.enter_async_context(opening)
         redactor = Redactor((secret, *settings.own_secrets()))
         self.models = Models(settings, self._model)
+        self.prices = Prices(settings.own_prices, base_url=settings.openai_base_url)
+        if self._execute:
+            self._look_up_prices()
         stack.push_async_callback(self.models.aclose)
         self._tools = tool_host(settings, redactor)
         stack.push_async_callback(self._tools.aclose)

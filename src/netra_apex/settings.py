@@ -29,10 +29,12 @@ MIN_SECRET = 32
 _WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "netra", "development", "insecure", "example"})
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_PRICE = re.compile(r"([^:=\s]+:[^=\s]+)=(\d+\.?\d*|\.\d+)/(\d+\.?\d*|\.\d+)")
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]  # a year at most
 Days = Annotated[float, Field(gt=0, le=3650, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -94,7 +96,7 @@ class Settings(BaseSettings):
     tool_processes_per_user: Positive = Field(4, description="Isolated tool calls of one user at once.")
     max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
     retention_days: Days = Field(30, description="How long the events of a run that has ended can be read again.")
-    approval_days: Days = Field(30, description="How long a person has to decide on a call that waits for approval.")
+    approval_days: Days = Field(30, description="How long a person has to decide on a call, or to answer a question.")
     frame_bytes: Annotated[int, Field(ge=100)] = Field(65_536, description="Size of a frame that a client sends.")
     frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
     frames_burst: Positive = Field(30, description="Frames of one connection at once.")
@@ -102,23 +104,25 @@ class Settings(BaseSettings):
     upload_bytes: Positive = Field(50 * 1024**2, description="Size of one file of a thread.")
     image_bytes: Positive = Field(10 * 1024**2, description="Size of the pictures of one model request together.")
     upload_types: Names = Field(
-        (
-            "text/plain",
-            "text/markdown",
-            "text/csv",
-            "text/tab-separated-values",
-            "application/json",
-            "application/x-ndjson",
-            "application/yaml",
-            "application/xml",
-            "application/pdf",
-            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-            "application/vnd.apache.parquet",
-            "image/png",
-            "image/jpeg",
-            "image/webp",
-            "image/gif",
+        tuple(
+            [
+                "text/plain",
+                "text/markdown",
+                "text/csv",
+                "text/tab-separated-values",
+                "application/json",
+                "application/x-ndjson",
+                "application/yaml",
+                "application/xml",
+                "application/pdf",
+                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+                "application/vnd.apache.parquet",
+                "image/png",
+                "image/jpeg",
+                "image/webp",
+                "image/gif",
+            ]
         ),
         description="Media types of files that users may upload, comma separated.",
     )
@@ -126,12 +130,23 @@ class Settings(BaseSettings):
     heartbeat_seconds: Seconds = Field(25, description="Time between WebSocket pings, and time to answer one.")
     drain_seconds: Seconds = Field(20, description="Time that running runs have to end when the server stops.")
 
+    run_tokens: Positive | None = Field(None, description="Tokens that one run may use, its members' included.")
+    run_cost_usd: Dollars | None = Field(None, description="What one run may cost.")
+    user_tokens_per_day: Positive | None = Field(None, description="Tokens that one user may use in a day (UTC).")
+    user_cost_usd_per_day: Dollars | None = Field(None, description="What one user may cost in a day (UTC).")
+    day_tokens: Positive | None = Field(None, description="Tokens that all users together may use in a day (UTC).")
+    day_cost_usd: Dollars | None = Field(None, description="What all users together may cost in a day (UTC).")
+    model_output_tokens: Positive = Field(4096, description="Longest answer of a model while there is a budget.")
+    model_prices: Names = Field(
+        (), description="provider:name=INPUT/OUTPUT, US dollars per million tokens, comma separated."
+    )
+
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY", description="Key for openai:.")
     openai_base_url: str = Field(
         "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="Where openai: is."
     )
 
-    @field_validator("allowed_origins", "trusted_proxies", "upload_types", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", "model_prices", "upload_types", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -159,6 +174,16 @@ class Settings(BaseSettings):
                 ) from error
             if network.prefixlen == 0:
                 raise ValueError(f"{proxy!r} is every address: anybody could then say to be anybody")
+        return value
+
+    @field_validator("model_prices")
+    @classmethod
+    def _name_prices(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for price in value:
+            if not _PRICE.fullmatch(price):
+                raise ValueError(
+                    f"{price!r} is no price: write provider:name=0.5/1.5, in US dollars per million tokens"
+                )
         return value
 
     @field_validator("root_path")
@@ -241,6 +266,18 @@ class Settings(BaseSettings):
         except ValidationError as error:
             lines = [_sentence(cls, problem["loc"], problem["msg"]) for problem in error.errors()]
             raise ConfigurationError("\n".join(lines)) from error
+
+    @property
+    def own_prices(self) -> dict[str, tuple[float, float]]:
+        """Prices of a million tokens of input and of output by model, as NETRA_MODEL_PRICES gives them."""
+        found = filter(None, map(_PRICE.fullmatch, self.model_prices))
+        return {price[1]: (float(price[2]), float(price[3])) for price in found}
+
+    @property
+    def costs_are_limited(self) -> bool:
+        """Whether there is a budget of money, so that every model needs a price."""
+        limits = (self.run_cost_usd, self.user_cost_usd_per_day, self.day_cost_usd)
+        return any(limit is not None for limit in limits)
 
     @property
     def on_postgres(self) -> bool:

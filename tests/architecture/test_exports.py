@@ -38,6 +38,7 @@ TOP_LEVEL = [
     "Usage",
     "UserExecutionContext",
     "UserMessage",
+    "ask_user",
     "create_app",
     "list_files",
     "read_file",

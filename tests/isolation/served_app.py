@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from netra_apex import AgentRegistry, BaseAgent, CallFailed, ChatAgent, RunScope, tool
+from netra_apex import AgentRegistry, BaseAgent, CallFailed, ChatAgent, RunScope, ask_user, tool
 
 LOG = Path(__file__).with_name("tool.log")
 PARTY = re.compile(r"party:(\w+):(\d+)")
@@ -208,4 +208,13 @@ class Signer(BaseAgent):
         return "not signed"
 
 
-registry = AgentRegistry([Assistant, Witness, Troublemaker, Stillborn, Signer], default="assistant")
+class Asker(BaseAgent):
+    """Asks its user."""
+
+    name = "asker"
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        return f"heard {await scope.tools.call(ask_user, task)}"
+
+
+registry = AgentRegistry([Assistant, Witness, Troublemaker, Stillborn, Signer, Asker], default="assistant")

@@ -58,6 +58,11 @@ FORGED = {
     ],
     "get_run": [("GET", "/api/runs/{run_id}", None, {}), ("GET", "/api/runs/{live_id}", None, {})],
     "cancel_run": [("POST", "/api/runs/{run_id}/cancel", None, {}), ("POST", "/api/runs/{live_id}/cancel", None, {})],
+    "list_questions": [("GET", "/api/questions?cursor={cursor}", None, {})],
+    "answer": [
+        ("POST", "/api/questions/{question_id}", {"content": "no"}, {}),
+        ("POST", "/api/questions/{answered_id}", {"content": "no"}, {}),
+    ],
     "list_approvals": [("GET", "/api/approvals?cursor={cursor}", None, {})],
     "decide": [
         ("POST", "/api/approvals/{approval_id}", {"decision": "approve"}, {}),
@@ -94,13 +99,17 @@ FRAMES = {
     ],
     "unsubscribe": [{"run_id": "{live_id}"}, {"thread_id": "{thread_id}"}],
     "cancel": [{"run_id": "{live_id}"}, {"run_id": "{run_id}"}],
+    "answer": [
+        {"question_id": "{question_id}", "content": "no"},
+        {"question_id": "{answered_id}", "content": "no"},
+    ],
     "decide": [
         {"approval_id": "{approval_id}", "decision": "approve"},
         {"approval_id": "{decided_id}", "decision": "reject", "note": "no"},
     ],
 }
 # Fields of frames that name a thing, and so must be forged above.
-NAMING = {"thread_id", "run_id", "replace", "idempotency_key", "after", "approval_id", "files"}
+NAMING = {"thread_id", "run_id", "replace", "idempotency_key", "after", "approval_id", "question_id", "files"}
 NOT_NAMING = {"id", "token", "content", "agent", "if_busy", "decision", "note"}
 
 
@@ -164,6 +173,15 @@ async def _victim(client, server):
     form = aiohttp.FormData()
     form.add_field("file", b"said by victim", filename="victim.txt")
     file = (await client.post(f"/api/threads/{done['thread_id']}/files", login, data=form)).json
+    questions = []
+    for content in ("May", None):
+        asks = await socket.ask("asked of victim", agent="asker")
+        asked = await socket.frame("question_asked", run_id=asks["run_id"])
+        questions.append(asked["question_id"])
+        if content is not None:
+            assert (await socket.answer("answer", question_id=asked["question_id"], content=content))["type"] == "ok"
+            await socket.ended(asks["run_id"])
+    await waits(client, login, asks["run_id"])
     threads = (await client.get("/api/threads?limit=1", login)).json
     messages = (await client.get(f"/api/threads/{done['thread_id']}/messages?limit=1", login)).json
     theirs = {
@@ -175,6 +193,8 @@ async def _victim(client, server):
         "decided_id": approvals[0],
         "approval_id": approvals[1],
         "file_id": file["file_id"],
+        "answered_id": questions[0],
+        "question_id": questions[1],
         "cursor": threads["next_cursor"],
         "message_cursor": messages["next_cursor"],
     }
@@ -252,6 +272,9 @@ def test_somebody_elses_id_is_answered_as_one_that_does_not_exist_and_changes_no
         listed = (await client.get("/api/threads", stranger)).json["items"]
         assert {thread["thread_id"] for thread in listed} & {theirs["thread_id"], theirs["busy_id"]} == set()
         assert (await client.get("/api/approvals", stranger)).json == {"items": [], "next_cursor": None}
+        assert (await client.get("/api/questions", stranger)).json == {"items": [], "next_cursor": None}
+        asked = (await client.get("/api/questions", login)).json["items"]
+        assert theirs["question_id"] in [each["question_id"] for each in asked]
         asked = (await client.get("/api/approvals", login)).json["items"]
         assert theirs["approval_id"] in [each["approval_id"] for each in asked]
 

@@ -18,10 +18,11 @@ from tests.support.postgres import Database, PostgresServer, sql
 from tests.support.stores import accept, context_of, stamped
 
 from netra_apex.core.belongings import NewFile
-from netra_apex.core.events import AgentStarted, ApprovalRequested
+from netra_apex.core.budgets import Bill, Bound, Limits, Reservation
+from netra_apex.core.events import AgentFailed, AgentStarted, ApprovalRequested, QuestionAsked
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
-from netra_apex.core.messages import UserMessage
+from netra_apex.core.messages import Usage, UserMessage
 from netra_apex.settings import Settings
 from netra_apex.stores import open_stores
 from netra_apex.stores.connecting import RESTRICTED, Server
@@ -30,7 +31,21 @@ from netra_apex.stores.upgrading import upgrade
 
 # Accounts, and the ids, states and times of runs: what the system works on by itself. No content of anybody's.
 OPERATIONAL = {"users", "sessions", "spent_tokens", "setup_token", "runs", "workers", "commits", "schema_migrations"}
-CONTENT = ("threads", "messages", "events", "transcripts", "idempotency", "steps", "approvals", "files", "file_chunks")
+OPERATIONAL |= {"day_parts"}  # what everybody's day has come to, naming nobody
+CONTENT = (
+    "threads",
+    "messages",
+    "events",
+    "transcripts",
+    "idempotency",
+    "steps",
+    "approvals",
+    "charges",
+    "questions",
+    "usage_by_day",
+    "files",
+    "file_chunks",
+)
 PEOPLE = ("ada", "bob")
 WAYS = ("owner", "restricted", "superuser")
 REFUSED = (asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError)
@@ -90,10 +105,17 @@ async def filled(url: str) -> None:
                 arguments={"to": f"{user}'s"},
                 expires_at="2100-01-01T00:00:00.000Z",
             )
-            await stores.runs.append(context, stamped(AgentStarted(task=f"{user}'s task"), asked), [step])
+            question = QuestionAsked(question_id=new_id("que"), call_id="call_2", text=f"{user}'s?")
+            await stores.runs.append(context, stamped(AgentStarted(task=f"{user}'s task"), asked, question), [step])
             await stores.runs.keep_transcript(context, [UserMessage(f"{user}'s secret")])
             new = NewFile(file_id=new_id("fil"), name=f"{user}'s file", media_type="text/csv")
             await stores.files.add_file(user, context.thread_id, new, content(user))
+            wanted = Reservation(user_id=user, run_id=context.run_id, key="2", epoch=1, usage=Usage(10, 10, 1))
+            assert await stores.budgets.reserve(wanted, Limits(user=Bound(tokens=100))) is None
+            other = await accept(stores, user, "and this")
+            ending = AgentFailed(code="agent_error", message="it broke", retryable=False)
+            bill = Bill(usage=Usage(1, 1, 1), charged=False)
+            await stores.runs.append(context_of(other, user), stamped(ending), bill=bill)
 
 
 async def content(user: str) -> AsyncIterator[bytes]:
@@ -409,7 +431,8 @@ def test_every_child_names_its_parent_by_owner_and_id_together(place: Database, 
         if on_delete == "c" and columns[0] == "user_id" and len(columns) == 2
     }
     elsewhere = {"runs": "threads", "files": "threads", "file_chunks": "files"}
-    assert parents == {table: "runs" for table in CONTENT if table != "threads"} | elsewhere
+    of_runs = {table: "runs" for table in CONTENT if table not in ("threads", "usage_by_day")}
+    assert parents == of_runs | elsewhere
     # And of accounts, whose id is the owner itself.
     others = {(child, parent) for child, parent, *_ in found} - set(parents.items())
     assert others == {("sessions", "users"), ("spent_tokens", "users"), ("spent_tokens", "sessions")}

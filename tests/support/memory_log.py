@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.journal import Step
@@ -41,7 +42,13 @@ class MemoryLog:
         self.statuses.setdefault(context.run_id, RunStatus.QUEUED)
 
     def append(
-        self, context: UserExecutionContext, events: Stamped, steps: Sequence[Step] = (), *, epoch: int = 1
+        self,
+        context: UserExecutionContext,
+        events: Stamped,
+        steps: Sequence[Step] = (),
+        *,
+        epoch: int = 1,
+        bill: Bill | None = None,
     ) -> Awaitable[None]:
         self.steps += steps
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

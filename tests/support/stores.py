@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Post
 from netra_apex.core.events import DurableEvent, encode
@@ -97,16 +98,17 @@ class Unsteady(RunStore):
         steps: Sequence[Step] = (),
         *,
         epoch: int = 1,
+        bill: Bill | None = None,
     ) -> Awaitable[None]:
         if self.gate is not None:
-            storing = partial(super().append, context, events, steps, epoch=epoch)
+            storing = partial(super().append, context, events, steps, epoch=epoch, bill=bill)
             return asyncio.get_running_loop().create_task(_held(self.gate, storing))
         if self.failing([event for event, _ in events]):
             self.failed += 1
             refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             refused.set_exception(StoreError("the database refused: disk is full"))
             return refused
-        return super().append(context, events, steps, epoch=epoch)
+        return super().append(context, events, steps, epoch=epoch, bill=bill)
 
 
 async def _held(gate: asyncio.Event, storing: Callable[[], Awaitable[None]]) -> None:

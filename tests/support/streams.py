@@ -15,6 +15,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "tool_completed": {"call_id": str, "tool": str, "ok": bool, "duration_ms": int},
     "approval_requested": {"approval_id": str, "call_id": str, "tool": str, "arguments": object, "expires_at": str},
     "approval_decided": {"approval_id": str, "decision": str, "by": str},
+    "question_asked": {"question_id": str, "call_id": str, "text": str},
+    "question_answered": {"question_id": str, "content": str},
     "message_completed": {"message_id": str, "content": str},
     "agent_completed": {"output": object, "usage": dict, "duration_ms": int},
     "agent_failed": {"code": str, "message": str, "retryable": bool},
@@ -83,6 +85,12 @@ def check_calls(events: list[Frame], *, whole: bool) -> None:
             asked[event["approval_id"]] = event["call_id"]
         elif event["type"] == "approval_decided":
             assert asked.pop(event["approval_id"]) in began or not whole, event
+        elif event["type"] == "question_asked":
+            assert began[event["call_id"]] == "ask_user", event
+            assert event["call_id"] not in asked.values()
+            asked[event["question_id"]] = event["call_id"]
+        elif event["type"] == "question_answered":
+            assert asked.pop(event["question_id"]) in began or not whole, event
         elif event["type"] == "tool_completed":
             asked = {approval: call for approval, call in asked.items() if call != event["call_id"]}
             tool = began.pop(event["call_id"], None)

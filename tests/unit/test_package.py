@@ -14,7 +14,7 @@ PUBLIC = {
     "ChatOrchestrator", "ConfigurationError", "Image", "Mission", "NetraError", "Phase", "Plan", "Refused",
     "Reply", "Result", "Review", "RunFailed", "RunScope", "Runtime", "Settings", "SupervisorAgent",
     "SystemMessage", "Team", "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext",
-    "UserMessage", "create_app", "list_files", "read_file", "tool",
+    "UserMessage", "ask_user", "create_app", "list_files", "read_file", "tool",
 }  # fmt: skip
 
 
@@ -29,8 +29,8 @@ def test_everything_that_is_exported_can_be_imported_and_nothing_else_is_public(
     assert set(netra_apex.__all__) == PUBLIC
     assert len(netra_apex.__all__) == len(PUBLIC)
     for name in netra_apex.__all__:
-        there = getattr(netra_apex, name)
-        assert (there.name if isinstance(there, Tool) else there.__name__) == name
+        public = getattr(netra_apex, name)
+        assert (public.name if isinstance(public, Tool) else public.__name__) == name
     assert dir(netra_apex) == sorted(PUBLIC)
 
 

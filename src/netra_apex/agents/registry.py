@@ -44,6 +44,7 @@ class AgentRegistry:
             agent.freeze()
         self._table: Mapping[str, type[BaseAgent]] = MappingProxyType(table)
         self._default = default
+        self._models = frozenset(getattr(agent, "model", None) for agent in known.values())
 
     @property
     def default(self) -> str:
@@ -54,6 +55,11 @@ class AgentRegistry:
     def names(self) -> tuple[str, ...]:
         """Every agent's name, in the order of registration."""
         return tuple(self._table)
+
+    @property
+    def models(self) -> frozenset[str | None]:
+        """The models that its agents name, members included; None is the one of the settings."""
+        return self._models
 
     def get(self, name: str) -> type[BaseAgent]:
         """The class.

@@ -25,6 +25,7 @@ async def check_all(settings: Settings) -> list[Check]:
         *([each async for each in check_postgres(settings)] if settings.on_postgres else check_file(settings)),
         *check_origins(settings),
         await check_model(settings),
+        *check_price(settings),
     ]
 
 
@@ -111,6 +112,20 @@ async def check_model(settings: Settings) -> Check:
     if settings.model is None:
         return Check("model", "warning", "NETRA_MODEL is not set: the offline demo model answers")
     return Check("model", "ok", f"{model.name} answers")
+
+
+def check_price(settings: Settings) -> Iterator[Check]:
+    """Whether the model has a price, where a budget of money needs one."""
+    from netra_apex.providers.prices import DEMO, Prices
+
+    if not settings.costs_are_limited:
+        return
+    name = settings.model or DEMO
+    if Prices(settings.own_prices, base_url=settings.openai_base_url).of(name) is not None:
+        yield Check("price", "ok", f"what {name} costs is known")
+        return
+    why = "there is a budget of money, so it is not asked"
+    yield Check("price", "wrong", f"what {name} costs is not known, and {why}: set NETRA_MODEL_PRICES={name}=IN/OUT")
 
 
 def _schema(path: Path) -> Check:

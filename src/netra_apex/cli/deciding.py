@@ -1,4 +1,4 @@
-"""Runs that wait for a decision, as `netra chat` shows them."""
+"""Runs that wait for a decision or an answer, as `netra chat` shows them."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from netra_apex.cli.transcript import Transcript
-from netra_apex.client import ApprovalInfo, Client, Frame, LiveRun, ServerUnreachable
+from netra_apex.client import ApprovalInfo, Client, Frame, LiveRun, QuestionInfo, ServerUnreachable
 from netra_apex.core.runs import RunStatus
 
 LOOK_SECONDS = 0.2
@@ -23,6 +23,17 @@ async def waiting_calls(client: Client) -> AsyncGenerator[ApprovalInfo]:
             return
 
 
+async def open_questions(client: Client) -> AsyncGenerator[QuestionInfo]:
+    """Every question that waits for this user's answer, the oldest first."""
+    cursor: str | None = None
+    while True:
+        page = await client.questions(cursor=cursor)
+        for each in page.items:
+            yield each
+        if (cursor := page.next_cursor) is None:
+            return
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A run and how far it was shown."""
@@ -32,22 +43,22 @@ class Waiting:
 
     def is_in(self, thread_id: str | None) -> bool:
         """Whether it waits in this conversation."""
-        return any(each.thread_id == thread_id for each in self.transcript.asked.values())
+        return thread_id is not None and self.transcript.waits_in == thread_id
 
     async def show(self, client: Client) -> bool:
-        """Shows the run on; True where it now does nothing but wait for a decision, False where it has ended."""
+        """Shows the run on; True where it now does nothing but wait for a person, False where it has ended."""
         coming: asyncio.Task[Frame | None] | None = None
         try:
             while True:
                 coming = coming or asyncio.create_task(self._next())
                 # No event tells that a run waits: what else it does may be long, as a call beside the one that waits.
-                await asyncio.wait({coming}, timeout=LOOK_SECONDS if self.transcript.asked else None)
+                await asyncio.wait({coming}, timeout=LOOK_SECONDS if self.transcript.waits_in else None)
                 if coming.done():
                     if (frame := coming.result()) is None:
                         return False
                     self.transcript.show(frame)
                     coming = None
-                elif self.transcript.asked and await self._waits(client):
+                elif self.transcript.waits_in and await self._waits(client):
                     return True
         finally:
             if coming is not None:

@@ -125,6 +125,8 @@ def _about(event: dict[str, Any]) -> str:
     match event["type"]:
         case "tool_executing" | "approval_requested":
             return str(event["tool"])
+        case "question_asked" | "question_answered":
+            return str(event["question_id"])
         case "approval_decided":
             return f"{event['decision']} by {event['by']}"
         case "tool_completed":
@@ -135,8 +137,14 @@ def _about(event: dict[str, Any]) -> str:
         case "agent_cancelled":
             return f"by {event['by']}"
         case "agent_completed":
-            return f"{event['duration_ms']} ms"
+            return f"{event['duration_ms']} ms{_used(event['usage'])}"
         case "run_queued":
             return str(event["reason"])
         case _:
             return ""
+
+
+def _used(usage: dict[str, Any]) -> str:
+    tokens = usage["input_tokens"] + usage["output_tokens"]
+    cost = "" if usage["cost_usd"] is None else f", ${usage['cost_usd']:.4f}"
+    return f", {tokens:,} tokens{cost}" if usage["requests"] else ""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-import termios
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from netra_apex.cli.attaching import Attaching, names_of
-from netra_apex.cli.deciding import Waiting, waiting_calls
+from netra_apex.cli.deciding import Waiting, open_questions, waiting_calls
 from netra_apex.cli.pens import PlainPen, TerminalPen
-from netra_apex.cli.terminal import one_line, printable, read_line
+from netra_apex.cli.terminal import one_line, printable, read_line, unechoed
 from netra_apex.cli.transcript import BAD, DIM, Pen, Transcript, about_connection, call_of
-from netra_apex.client import Client, Connection, ConnectionLost, LiveRun, RequestRefused, ServerUnreachable
+from netra_apex.client import Client, Connection, ConnectionLost, LiveRun, RequestRefused, ServerUnreachable, UsageInfo
 from netra_apex.client.live import Notice
 from netra_apex.core.conversations import Verdict
 from netra_apex.core.events import AgentCompleted
@@ -28,6 +27,9 @@ HELP = """\
 /attach PATH   sends a file with your next message; without PATH: what is attached
 /approvals     the calls that wait for your decision, in all conversations
 /approve NOTE  lets the oldest of this conversation be made; /reject NOTE does not (with a note or without)
+/questions     the questions that wait for your answer, in all conversations
+/answer TEXT   answers the oldest of this conversation, as a line without a / does
+/usage         what you have used of models today, and what is left
 /help          this
 /quit          leave (so does Ctrl-D)
 While an answer comes, Ctrl-C cancels it. Alt-Enter begins a new line."""
@@ -86,7 +88,7 @@ async def converse(conversation: "Conversation", read: Read, *, interactive: boo
     """Takes line after line.
 
     In a pipe the first message that fails ends it; an unknown command makes it fail at its end, and so does a call that
-    still waits for a decision then.
+    still waits for a decision or an answer then.
     """
     all_well = True
     while (line := await read()) is not None:
@@ -134,19 +136,27 @@ class Conversation:
         self._waiting: dict[str, Waiting] = {}
 
     async def tell_what_waits(self) -> bool:
-        """Tells which calls of the runs that were shown still wait for a decision; whether there are any."""
+        """Tells which calls of the runs that were shown still wait for a person; whether there are any."""
         await self._show_on(list(self._waiting.values()))
         for waiting in self._waiting.values():
             for asked in waiting.transcript.asked.values():
                 self.pen.line(f"{call_of(asked)} still waits: decide with netra chat --thread {asked.thread_id}", BAD)
+            for question in waiting.transcript.questions.values():
+                text = one_line(question.text, 100)
+                self.pen.line(f"{text} still waits: answer with netra chat --thread {question.thread_id}", BAD)
         return bool(self._waiting)
 
     async def say(self, text: str) -> bool:
-        """Sends a message and shows its run; whether it completed, or waits for a decision."""
+        """Answers the oldest question of this conversation, or sends a message; and shows the run.
+
+        Whether it completed, or waits for a person.
+        """
+        if (waiting := self._asking()) is not None:
+            return await self._answer(waiting, text)
         if not await self._free():
             self.pen.line("decide first on what waits, with /approve or /reject; or begin a /new conversation", BAD)
             return False
-        async with _unechoed():
+        async with unechoed():
             run = await self._send(text)
         if run is None:
             return False
@@ -206,10 +216,20 @@ class Conversation:
             case ["/approvals"]:
                 async for each in waiting_calls(self._client):
                     self.pen.data(f"{each.thread_id}  {each.requested_at:%Y-%m-%d %H:%M}  {call_of(each)}")
+            case ["/usage"]:
+                self.pen.data(usage_line(await self._client.usage()))
             case ["/approve", *_]:
                 return await self._decide("approve", line)
             case ["/reject", *_]:
                 return await self._decide("reject", line)
+            case ["/questions"]:
+                async for each in open_questions(self._client):
+                    self.pen.data(f"{each.thread_id}  {each.asked_at:%Y-%m-%d %H:%M}  {one_line(each.text, 100)}")
+            case ["/answer", _, *_] if (waiting := self._asking()) is not None:
+                return await self._answer(waiting, line.partition(" ")[2].strip())
+            case ["/answer", _, *_]:
+                self.pen.line("nobody waits for your answer here; /questions lists other conversations' questions", BAD)
+                return False
             case words:
                 raise UnknownCommand(words[0])
         return True
@@ -259,15 +279,29 @@ class Conversation:
         if waiting is None:
             last = (await self._client.run(each.run_id)).last_seq
             waiting = Waiting(await self._connection.follow(each.run_id, after=last), Transcript(self.pen))
+        return await self._settle(waiting, self._connection.decide(each.approval_id, verdict, note))
+
+    def _asking(self) -> Waiting | None:
+        """The run of this conversation that was shown to wait for an answer."""
+        here = [each for each in self._waiting.values() if each.is_in(self._thread_id)]
+        return next((each for each in here if each.transcript.questions), None)
+
+    async def _answer(self, waiting: Waiting, text: str) -> bool:
+        """Answers the oldest question of this run, and shows how it goes on."""
+        del self._waiting[waiting.run.run_id]
+        return await self._settle(waiting, self._connection.answer(next(iter(waiting.transcript.questions)), text))
+
+    async def _settle(self, waiting: Waiting, said: Awaitable[None]) -> bool:
+        """Says to the server what its user has said to a run that waits, and shows how it goes on."""
         try:
-            await self._connection.decide(each.approval_id, verdict, note)
+            await said
         finally:
             # Refused or not: it goes on from here, or waits as before.
             shown = await self._show(waiting.run, waiting.transcript)
         return shown
 
     async def _free(self) -> bool:
-        """Whether no run of this conversation waits for a decision; one that somebody has decided on is shown first."""
+        """Whether no run of this conversation waits for a person; one that somebody has decided on is shown first."""
         await self._show_on([each for each in self._waiting.values() if each.is_in(self._thread_id)])
         return not any(each.is_in(self._thread_id) for each in self._waiting.values())
 
@@ -277,9 +311,9 @@ class Conversation:
             await self._show(waiting.run, waiting.transcript)
 
     async def _show(self, run: LiveRun, transcript: Transcript | None = None) -> bool:
-        """Shows a run to its end, or to where it waits for a decision; False where it has not completed."""
+        """Shows a run to its end, or to where it waits for a person; False where it has not completed."""
         waiting = Waiting(run, transcript or Transcript(self.pen))
-        async with _unechoed(), self._cancelling(run, waiting.transcript):
+        async with unechoed(), self._cancelling(run, waiting.transcript):
             waits = await waiting.show(self._client)
         if waits:
             self._waiting[run.run_id] = waiting
@@ -311,20 +345,14 @@ class Conversation:
                 await waiting
 
 
-@asynccontextmanager
-async def _unechoed() -> AsyncGenerator[None]:
-    """Keeps what is typed meanwhile, Ctrl-C's own ^C included, out of the answer; the next prompt has it."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    before = termios.tcgetattr(sys.stdin)
-    silent = termios.tcgetattr(sys.stdin)
-    silent[3] &= ~termios.ECHO
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+def usage_line(usage: UsageInfo) -> str:
+    """A user's day in one line."""
+    used, left = usage.used, usage.left
+    said = f"{used.input_tokens + used.output_tokens:,} tokens in {used.requests:,} requests today"
+    said += "" if used.cost_usd is None else f", ${used.cost_usd:.4f}"
+    rest = [f"{left.tokens:,} tokens"] if left.tokens is not None else []
+    rest += [f"${left.cost_usd:.4f}"] if left.cost_usd is not None else []
+    return f"{said}; {' and '.join(rest)} left until {usage.renews_at:%Y-%m-%d %H:%M} UTC" if rest else said
 
 
 def _lines() -> Read:

@@ -19,12 +19,14 @@ from netra_apex.core.events import (
     MessageCompleted,
     MessageDelta,
     MessageReset,
+    QuestionAnswered,
+    QuestionAsked,
     RunQueued,
     ThinkingDelta,
     ToolCompleted,
     ToolExecuting,
 )
-from netra_apex.core.messages import Usage
+from netra_apex.core.messages import Usage, as_said
 
 SHORT = 160
 _WORDS = {"approve": "approved", "reject": "rejected"}
@@ -69,6 +71,13 @@ class Transcript:
         self._streaming: str | None = None
         self.asked: dict[str, ApprovalRequested] = {}
         """What waits for a decision, the oldest first."""
+        self.questions: dict[str, QuestionAsked] = {}
+        """What waits for an answer, the oldest first."""
+
+    @property
+    def waits_in(self) -> str | None:
+        """The conversation in which a person has to say something; None where nobody has."""
+        return next((each.thread_id for each in (*self.asked.values(), *self.questions.values())), None)
 
     def show(self, frame: Frame) -> None:
         """Writes a frame."""
@@ -92,14 +101,19 @@ class Transcript:
         self._pen.line(printable(text), style)
 
     def ask_again(self) -> None:
-        """Writes once more what waits for a decision."""
+        """Writes once more what waits for a decision or an answer."""
         for each in self.asked.values():
             self._ask(each)
+        for each in self.questions.values():
+            self._ask_for(each)
 
     def _ask(self, event: ApprovalRequested) -> None:
         until = event.expires_at[:16].replace("T", " ")
         asks = "may have been made already; make it again?" if event.again is True else "needs your approval,"
         self.line(f"{_indent(event.depth)}? {call_of(event)} {asks} until {until} UTC", ASKS)
+
+    def _ask_for(self, event: QuestionAsked) -> None:
+        self.line(f"{_indent(event.depth)}? {event.agent} asks: {event.text}", ASKS)
 
     def _about(self, frame: Frame) -> None:
         match frame:
@@ -113,6 +127,9 @@ class Transcript:
                 self.line(f"{_indent(frame.depth)}→ {call_of(frame)}", TOOL)
             case ToolCompleted():
                 self.asked = {ident: each for ident, each in self.asked.items() if each.call_id != frame.call_id}
+                self.questions = {
+                    ident: each for ident, each in self.questions.items() if each.call_id != frame.call_id
+                }
                 self._tool_done(frame)
             case ApprovalRequested():
                 self.asked[frame.approval_id] = frame
@@ -120,6 +137,11 @@ class Transcript:
             case ApprovalDecided():
                 self.asked.pop(frame.approval_id, None)
                 self.line(f"{_indent(frame.depth)}{_WORDS.get(frame.decision, frame.decision)} by {frame.by}", TOOL)
+            case QuestionAsked():
+                self.questions[frame.question_id] = frame
+                self._ask_for(frame)
+            case QuestionAnswered():
+                self.questions.pop(frame.question_id, None)  # the call's end, which follows, tells the answer
             case OtherEvent():
                 self.line(f"{_indent(frame.depth)}{frame.kind.replace('_', ' ')}")
             case Reconnecting() | Reconnected():
@@ -185,7 +207,7 @@ class Transcript:
     def _output(self, output: Any) -> None:
         if output is None or output == "" or any(_same(answer, output) for answer in self._answers):
             return
-        self._pen.answer(printable(_text(output)))
+        self._pen.answer(printable(as_said(output)))
         self._streaming = "output"
         self._break()
 

@@ -17,18 +17,22 @@ from netra_apex.client.live import Frame, LiveRun, Reconnected, Reconnecting
 from netra_apex.client.values import (
     AgentInfo,
     ApprovalInfo,
+    Budget,
     FileInfo,
     Listing,
     Login,
     MessageInfo,
     OpenThread,
+    QuestionInfo,
     RunInfo,
     ThreadInfo,
+    UsageInfo,
 )
 
 __all__ = [
     "AgentInfo",
     "ApprovalInfo",
+    "Budget",
     "Client",
     "ClientError",
     "Connection",
@@ -44,6 +48,7 @@ __all__ = [
     "MessageInfo",
     "OpenThread",
     "OtherEvent",
+    "QuestionInfo",
     "Reconnected",
     "Reconnecting",
     "RequestRefused",
@@ -52,4 +57,5 @@ __all__ = [
     "StreamBroken",
     "ThreadInfo",
     "UnreadableFrame",
+    "UsageInfo",
 ]

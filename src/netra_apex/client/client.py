@@ -23,8 +23,10 @@ from netra_apex.client.values import (
     Login,
     MessageInfo,
     OpenThread,
+    QuestionInfo,
     RunInfo,
     ThreadInfo,
+    UsageInfo,
 )
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.files import file_name
@@ -142,6 +144,15 @@ class Client:
         """A page of the calls that wait for this user's decision, the oldest first; `Connection.decide` decides."""
         body = await self._api.call("GET", "/api/approvals", params=_page(limit, cursor))
         return read_as(Listing[ApprovalInfo], body, "a list of approvals")
+
+    async def questions(self, *, limit: int = 50, cursor: str | None = None) -> Listing[QuestionInfo]:
+        """A page of the questions that wait for this user's answer, the oldest first; `Connection.answer` answers."""
+        body = await self._api.call("GET", "/api/questions", params=_page(limit, cursor))
+        return read_as(Listing[QuestionInfo], body, "a list of questions")
+
+    async def usage(self) -> UsageInfo:
+        """What this user has used of models today, and what is left."""
+        return read_as(UsageInfo, await self._api.call("GET", "/api/me/usage"), "a day's usage")
 
     async def events(self, run_id: str, *, after: int = 0) -> tuple[Event, ...]:
         """All events of a run after `after`, as they are stored."""

@@ -130,6 +130,16 @@ class Connection:
         frame = {"type": "decide", "approval_id": approval_id, "decision": decision}
         await self._ask(frame if note is None else {**frame, "note": note})
 
+    async def answer(self, question_id: str, content: str) -> None:
+        """Answers a question of a run, which then goes on.
+
+        Raises:
+            RequestRefused: there is no such question of this user (`not_found`), it was answered before, its time is
+                over, or its run has ended (`already_decided`), or this is no answer (`invalid`).
+            ServerUnreachable, ConnectionLost, ConnectionRefused, ConnectionOver: there is no server to ask.
+        """
+        await self._ask({"type": "answer", "question_id": question_id, "content": content})
+
     def greeted(self, greeting: ConnectionEstablished) -> Sequence[ClientFrame]:
         """A socket is up: what has to be asked again on it."""
         if not self._greeting.done():

@@ -5,6 +5,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from netra_apex.core.messages import Usage
 from netra_apex.core.runs import RunStatus
 
 T = TypeVar("T")
@@ -79,6 +80,35 @@ class ApprovalInfo(msgspec.Struct, frozen=True):
     requested_at: datetime
     expires_at: datetime
     again: bool = False
+
+
+class QuestionInfo(msgspec.Struct, frozen=True):
+    """A question that waits for this user's answer, until `expires_at`."""
+
+    question_id: str
+    run_id: str
+    thread_id: str
+    call_id: str
+    text: str
+    asked_at: datetime
+    expires_at: datetime
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """What is left, or set aside; None where there is no such budget."""
+
+    tokens: int | None = None
+    cost_usd: float | None = None
+
+
+class UsageInfo(msgspec.Struct, frozen=True):
+    """What this user has used of models on this day in UTC, and what is left of it until `renews_at`."""
+
+    day: str
+    used: Usage
+    left: Budget
+    reserved: Budget
+    renews_at: datetime
 
 
 class Login(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ IfBusy = Literal["enqueue", "reject", "interrupt", "steer"]
 T = TypeVar("T")
 MAX_CONTENT = 100_000  # code points of one message; a socket's frame is bounded in bytes before
 MAX_NOTE = 2_000  # of what a person remarks on a decision
+MAX_ANSWER = 10_000  # of an answer to a question: within what a tool may give, and a socket's frame
 MAX_KEY = 200
 MAX_FILES = 20  # of one message
 
@@ -101,6 +102,19 @@ class Approval:
     expires_at: datetime
     again: bool = False
     decision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """A call that waits, or waited, for its user's answer. `text` is redacted."""
+
+    question_id: str
+    run_id: str
+    thread_id: str
+    call_id: str
+    text: str
+    asked_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -94,6 +94,21 @@ class ApprovalDecided(_Header, frozen=True, kw_only=True, tag="approval_decided"
     by: str
 
 
+class QuestionAsked(_Header, frozen=True, kw_only=True, tag="question_asked"):
+    """A call waits for its user's answer to this."""
+
+    question_id: str
+    call_id: str
+    text: str
+
+
+class QuestionAnswered(_Header, frozen=True, kw_only=True, tag="question_answered"):
+    """What the user answered: the call's result."""
+
+    question_id: str
+    content: str
+
+
 class MessageCompleted(_Header, frozen=True, kw_only=True, tag="message_completed"):
     """A model's answer with text, whole."""
 
@@ -131,6 +146,8 @@ DurableEvent = (
     | ToolCompleted
     | ApprovalRequested
     | ApprovalDecided
+    | QuestionAsked
+    | QuestionAnswered
     | MessageCompleted
     | AgentCompleted
     | AgentFailed

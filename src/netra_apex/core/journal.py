@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from netra_apex.core.budgets import Charge
 from netra_apex.errors import Nondeterministic, RunFailed
 
 StepKind = Literal["model", "call", "step", "think"]
@@ -22,9 +23,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is the model's, the tool's or the step's own; `digest` is of what it was asked. A tool call is kept when it
     starts, with the `call_id` that it was told by, and again when it has ended; `attempt` counts its beginnings.
-    `result` is JSON; of a call that waits for a person it names the `approval`. `unknown` is a call of which nobody can
-    say what its function did in the end; it has a `result` where its agent was given a failure all the same, having
-    cancelled it or waited long enough.
+    `result` is JSON; of a call that waits for a person it names the `approval` or the `question`. `unknown` is a call
+    of which nobody can say what its function did in the end; it has a `result` where its agent was given a failure all
+    the same, having cancelled it or waited long enough. `charge` is what a model request has used that was reserved
+    for: it goes to the book with the step, and is not in the journal.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     result: Any = None
     heard: int = 0
+    charge: Charge | None = None
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +53,10 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What was decided on an approval: `approve`, `reject` or `expired`; by whom, and with which remark."""
+    """What was decided on an approval: `approve`, `reject` or `expired`; by whom, and with which remark.
+
+    On a question it is `answer`, with the answer in `note`, or `expired`.
+    """
 
     decision: str
     by: str
@@ -60,8 +66,8 @@ class Decision(msgspec.Struct, frozen=True):
 class Journal:
     """What a run had done before this process took it up; empty for a new run.
 
-    `decisions` are those on its approvals that were made by then. `at_rest`: whoever had it left it waiting for a
-    person, with nothing under way.
+    `decisions` are those on its approvals, and the answers to its questions, that were there by then. `at_rest`:
+    whoever had it left it waiting for a person, with nothing under way.
     """
 
     def __init__(
@@ -124,7 +130,8 @@ class Journal:
     def owes(self) -> bool:
         """Whether the agent has not come again to a call that was decided on: it must not be left before it has."""
         waiting = [step.result for step in self._before.values() if step.kind == "call" and step.state == "started"]
-        return any(result is not None and result.get("approval") in self.decisions for result in waiting)
+        asked = [result.get("approval") or result.get("question") for result in waiting if result is not None]
+        return any(ident in self.decisions for ident in asked)
 
     def take_inside(self, key: str) -> tuple[Step, ...]:
         """The steps inside a call that had finished: they are behind the agent too, as its function is not run.

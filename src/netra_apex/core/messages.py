@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 
@@ -98,22 +98,30 @@ class ToolSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelRequest:
-    """One request to a model. `output_schema` asks for an answer that is JSON of this schema."""
+    """One request to a model. `output_schema` asks for an answer that is JSON of this schema.
+
+    `output_tokens` is the longest that the answer may be; None leaves it to the provider.
+    """
 
     messages: tuple[ModelMessage, ...]
     tools: tuple[ToolSpec, ...] = ()
     output_schema: Mapping[str, Any] | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """A model's whole answer. `output` is the text parsed as `output_type`, where one was asked for."""
+    """A model's whole answer. `output` is the text parsed as `output_type`, where one was asked for.
+
+    `cached_tokens` are those of the input that the provider had read before, which cost less.
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     thinking: str = ""
     usage: Usage = NO_USAGE
     output: Any = None
+    cached_tokens: int = 0
 
 
 def answered(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
@@ -142,3 +150,14 @@ def told_with(content: str, files: Sequence[Attachment]) -> UserMessage:
 def clean(text: str) -> str:
     """Without halves of surrogate pairs, which cannot be sent or kept."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def as_said(output: Any) -> str:
+    """An agent's output as a person reads it, who is shown an answer: a text as it is, else its `text`, else its JSON.
+
+    Why `text`: an output that programs take apart, a report for instance, can say itself what it says to people.
+    """
+    if isinstance(output, Mapping):
+        output = cast("Mapping[str, Any]", output)
+        output = output["text"] if isinstance(output.get("text"), str) and output["text"] else output
+    return output if isinstance(output, str) else msgspec.json.encode(output).decode()

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from netra_apex.core.accounts import Session, User
 from netra_apex.core.belongings import NewFile, StoredFile
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Admitted, Approval, Message, Page, Post, Thread, Verdict
+from netra_apex.core.conversations import Admitted, Approval, Message, Page, Post, Question, Thread, Verdict
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.journal import Decision, LedgerEntry, Step
 from netra_apex.core.messages import ModelMessage, UserMessage
@@ -164,11 +165,13 @@ class Runs(Protocol):
         steps: Sequence[Step] = (),
         *,
         epoch: int = 1,
+        bill: Bill | None = None,
     ) -> Awaitable[None]:
         """Stores stamped events with their JSON, what follows from them (status, messages), and the journal's steps.
 
-        All in one transaction, and only while the run's epoch is this one. Done once it is on disk (G1), which may
-        take some milliseconds unless somebody calls `hurry`.
+        `bill` is what a run has used that ends with these events. All in one transaction, and only while the run's
+        epoch is this one. Done once it is on disk (G1), which may take some milliseconds unless somebody calls
+        `hurry`.
         """
         ...
 
@@ -222,7 +225,10 @@ class Journals(Protocol):
 
 
 class Approvals(Protocol):
-    """Calls that wait for a person. Every method takes the owner, and another's approval is as none (G5)."""
+    """Calls that wait for a person's word, and runs that wait for a person.
+
+    Every method takes the owner, and another's approval is as none (G5).
+    """
 
     async def pending(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Approval]:
         """Those that may be decided now, the oldest first."""
@@ -236,7 +242,7 @@ class Approvals(Protocol):
         ...
 
     async def decisions(self, user_id: str, run_id: str) -> Mapping[str, Decision]:
-        """What was decided on the run's approvals, by their ids."""
+        """What was decided on the run's approvals, and answered to its questions, by their ids."""
         ...
 
     async def park(self, user_id: str, run_id: str, epoch: int) -> bool:
@@ -245,6 +251,21 @@ class Approvals(Protocol):
 
     async def expire(self) -> int:
         """Decides those whose time is over, of all users; how many runs have their turn again."""
+        ...
+
+
+class Questions(Protocol):
+    """Calls that wait for a person's answer. Every method takes the owner, and another's question is as none (G5)."""
+
+    async def pending(self, user_id: str, *, limit: int, cursor: str | None) -> Page[Question]:
+        """Those that may be answered now, the oldest first."""
+        ...
+
+    async def answer(self, user_id: str, question_id: str, content: str) -> Question:
+        """Answers, once; a run that waits has its turn again.
+
+        Raises: NotFound; AlreadyDecided: also where it has expired, or its run has ended.
+        """
         ...
 
 

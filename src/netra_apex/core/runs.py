@@ -20,6 +20,8 @@ from netra_apex.core.events import (
     ApprovalRequested,
     CallError,
     DurableEvent,
+    QuestionAnswered,
+    QuestionAsked,
     RunQueued,
     ToolCompleted,
     ToolExecuting,
@@ -47,7 +49,7 @@ class RunStatus(StrEnum):
 
 _ENDED = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 _CUT_OFF = CallError("cancelled", "the run ended")
-_UNDECIDED = CallError("cancelled", "the run ended before anybody decided")
+_UNDECIDED = CallError("cancelled", "the run ended while the call waited for a person")
 
 
 def after(status: RunStatus, event: DurableEvent) -> RunStatus:
@@ -90,9 +92,10 @@ class RunStream:
 
     `admit` is asked with each event before it is stored. It is the only place that decides whether a stream is well
     formed, so no agent, engine or dispatcher can tell a stream that is not. `epoch` counts who has told it: the first
-    process, the one that took the run up after it, and so on. `asked` has the approvals that nobody has decided, each
-    with its call; `open_agents` the sub-agents that have not ended, by the call that handed them their work. What is
-    still open where a run ends is told as `cut_off`, and its agents as stopped by `stopped_by`.
+    process, the one that took the run up after it, and so on. `asked` has the approvals that nobody has decided, and
+    the questions that nobody has answered, each with its call; `open_agents` the sub-agents that have not ended, by the
+    call that handed them their work. What is still open where a run ends is told as `cut_off`, and its agents as
+    stopped by `stopped_by`.
     """
 
     status: RunStatus = RunStatus.QUEUED
@@ -131,14 +134,14 @@ class RunStream:
                     )
                 del self.open_calls[call_id]
                 self.asked = {approval: call for approval, call in self.asked.items() if call != call_id}
-            case ApprovalRequested(call_id=call_id, approval_id=approval_id):
-                if call_id not in self.open_calls or call_id in self.asked.values():
-                    raise IllegalTransition(self.status, told, f"call {call_id} is not open, or waits already")
-                self.asked[approval_id] = call_id
-            case ApprovalDecided(approval_id=approval_id):
-                if approval_id not in self.asked:
-                    raise IllegalTransition(self.status, told, f"approval {approval_id} is not asked for")
-                del self.asked[approval_id]
+            case ApprovalRequested(call_id=call, approval_id=ident) | QuestionAsked(call_id=call, question_id=ident):
+                if call not in self.open_calls or call in self.asked.values():
+                    raise IllegalTransition(self.status, told, f"call {call} is not open, or waits already")
+                self.asked[ident] = call
+            case ApprovalDecided(approval_id=ident) | QuestionAnswered(question_id=ident):
+                if ident not in self.asked:
+                    raise IllegalTransition(self.status, told, f"{ident} is not asked for")
+                del self.asked[ident]
             case AgentThinking():
                 key = (event.parent_call_id or None, event.depth)
                 self._thoughts[key] = self._thoughts.get(key, 0) + 1

@@ -6,6 +6,7 @@
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.journal import Step
@@ -86,6 +87,10 @@ class RunEmitter(Protocol):
 
     def keep(self, transcript: Sequence[ModelMessage]) -> None:
         """Stores what later runs of the thread are to know, with whatever is emitted next."""
+        ...
+
+    def charge(self, bill: Bill) -> None:
+        """Stores what the run has used, with its ending."""
         ...
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import MAX_NOTE, Admitted, Approval, Verdict, check_text
+from netra_apex.core.conversations import MAX_ANSWER, MAX_NOTE, Admitted, Approval, Question, Verdict, check_text
 from netra_apex.core.events import decode
 from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import Run, Seat
@@ -190,6 +190,21 @@ class House:
         decided = await self._means.stores.approvals.decide(user_id, approval_id, verdict, note)
         self._left_behind()
         return decided
+
+    async def answer(self, user_id: str, question_id: str, content: str) -> Question:
+        """Answers a question of a run, once; its run goes on wherever there is room.
+
+        As of any message, what is stored, and what the agent is given, has no secrets in it.
+
+        Raises:
+            NotFound: the user has no such question.
+            AlreadyDecided: it was answered before, has expired, or its run has ended.
+            Invalid: the answer is no text, empty, or too long.
+        """
+        said = self._means.redactor.text(check_text("content", content, limit=MAX_ANSWER))
+        question = await self._means.stores.questions.answer(user_id, question_id, said)
+        self._left_behind()
+        return question
 
     async def park(self, context: UserExecutionContext, epoch: int) -> None:
         """Leaves a run that waits for a person."""

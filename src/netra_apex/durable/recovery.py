@@ -5,15 +5,18 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from netra_apex.core.accounts import User
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentCancelled, CallError, DurableEvent, Ending, decode
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Journal
+from netra_apex.core.messages import NO_USAGE
 from netra_apex.core.ports import Accounts, Approvals, Journals, Runs
 from netra_apex.core.runs import Claim, Run, RunStatus, RunStream
 from netra_apex.core.voices import EmitterFor
 from netra_apex.engine.acting import ending_of
 from netra_apex.engine.orders import Order, TakenUp
+from netra_apex.engine.replies import used_in
 from netra_apex.errors import RecoveredTooOften, RunInterrupted, StoreError, TakenOver
 
 PAGE = 500
@@ -123,10 +126,21 @@ class Recovery:
             return
         stream.cut_off = CallError("unknown_outcome", "nobody saw how the call ended")
         emitter = self._emitter_for(context, stream)
+        if stream.status is not RunStatus.QUEUED:
+            emitter.charge(await self._bill(context))
         try:
             await emitter.voice(agent).emit(ending)
         finally:
             emitter.close()
+
+    async def _bill(self, context: UserExecutionContext) -> Bill:
+        """What the run has used, as far as its journal can be read."""
+        try:
+            used = used_in(await self._journals.steps(context.user_id, context.run_id))
+        except StoreError as error:
+            log.warning("what a run has used is not known", run_id=context.run_id, error=str(error))
+            used = NO_USAGE
+        return Bill(usage=used, charged=True)
 
     async def _stream(self, context: UserExecutionContext, epoch: int) -> RunStream:
         """What the run has told so far."""

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
 
 from netra_apex.agents import BaseAgent
@@ -16,7 +15,7 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import MAX_CONTENT, check_text
 from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, AgentStarted, CallError, Ending
 from netra_apex.core.journal import Journal
-from netra_apex.core.messages import AssistantMessage, Attachment, ModelMessage, answered
+from netra_apex.core.messages import AssistantMessage, Attachment, ModelMessage, answered, as_said
 from netra_apex.core.permissions import allows
 from netra_apex.core.runs import Result, RunStatus
 from netra_apex.core.voices import RunEmitter, Voice
@@ -229,6 +228,7 @@ class UserExecutionEngine:
         if isinstance(ending, AgentCompleted):
             lent.transcript += _said_last(lent.transcript, ending.output)
         self._emitter.keep(answered(lent.transcript))
+        self._emitter.charge(lent.budget.bill(lent.used))
         await lent.voice.emit(ending)
         match ending:
             case AgentCompleted(output=output):
@@ -255,7 +255,7 @@ def _said_last(transcript: list[ModelMessage], output: Any) -> list[ModelMessage
     said = [each.content for each in transcript if isinstance(each, AssistantMessage) and each.content]
     if said and (said[-1] == output or not isinstance(output, str)):
         return []
-    return [AssistantMessage(output if isinstance(output, str) else msgspec.json.encode(output).decode())]
+    return [AssistantMessage(as_said(output))]
 
 
 async def _finished(task: "asyncio.Task[Any]") -> None:

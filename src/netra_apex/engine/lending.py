@@ -19,6 +19,7 @@ from netra_apex.core.ports import Runs
 from netra_apex.core.runs import RunStatus
 from netra_apex.core.voices import Model, RunEmitter, Voice
 from netra_apex.engine.acting import act, ending_of, let_go, made, outcome
+from netra_apex.engine.budgets import Budgets, RunBudget
 from netra_apex.engine.delegating import PREFIX, MemberTool, member_tool
 from netra_apex.engine.lent import Asked, Belongings, Handed, Lent, NamedSteps
 from netra_apex.engine.scope import EngineScope
@@ -53,6 +54,7 @@ class EngineParts:
     belongings: Belongings
     settings: Settings
     park: "Callable[[UserExecutionContext, int], Awaitable[None]]"
+    budgets: Budgets
     executor: str | None = None
 
 
@@ -91,6 +93,7 @@ class Lending:
             catching_up=began_before,
             thoughts=lambda: stream.thoughts(AgentThinking(text="", step=0)),
             model=lambda: self._parts.model(getattr(instance, "model", None)),
+            budget=RunBudget(self._parts.budgets, context, stream.epoch),
             max_turns=getattr(instance, "max_turns", None) or self._parts.settings.max_turns,
             history=history,
             transcript=[asked.told],

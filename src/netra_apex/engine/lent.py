@@ -21,6 +21,7 @@ from netra_apex.core.messages import (
 )
 from netra_apex.core.ports import Files
 from netra_apex.core.voices import Deltas, Model, Voice
+from netra_apex.engine.budgets import RunBudget
 from netra_apex.engine.delegating import MemberTool
 from netra_apex.engine.replies import is_failure, reply_of, was_shown
 from netra_apex.engine.steering import Steering
@@ -89,6 +90,7 @@ class Lent:
     catching_up: bool
     journal: Journal
     model: Callable[[], Model]
+    budget: RunBudget
     max_turns: int
     history: tuple[ModelMessage, ...]
     transcript: list[ModelMessage]
@@ -162,6 +164,11 @@ class Lent:
             self.dispatcher.close()
         for lent in self.under:
             lent.close()
+
+    @property
+    def used(self) -> Usage:
+        """What it has used so far, members that are at work included."""
+        return sum((lent.used for lent in self.under), self.usage)
 
     @property
     def underway(self) -> tuple[Underway, ...]:

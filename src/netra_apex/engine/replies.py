@@ -1,14 +1,15 @@
 """A model request as a step of the journal: what identifies it, and how its reply, or its failure, is kept."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NoReturn
 
 import msgspec
 
 from netra_apex.core.journal import Step, digest_of
-from netra_apex.core.messages import ModelRequest, Reply, SystemMessage, ToolCall, clean
-from netra_apex.errors import ModelFailed, ModelUnavailable
+from netra_apex.core.messages import NO_USAGE, ModelRequest, Reply, SystemMessage, ToolCall, Usage, clean
+from netra_apex.errors import BudgetExceeded, ModelFailed, ModelUnavailable
 
 
 def asking(request: ModelRequest) -> Step:
@@ -38,10 +39,13 @@ def cleaned(reply: Reply) -> Reply:
     return replace(reply, text=clean(reply.text), thinking=clean(reply.thinking), tool_calls=calls)
 
 
-def failed(asked: Step, error: ModelFailed | asyncio.CancelledError) -> Step:
+def failed(asked: Step, error: ModelFailed | BudgetExceeded | asyncio.CancelledError) -> Step:
     """The step with its failure, which the agent may have gone on from, or as given up by the agent itself."""
     if isinstance(error, asyncio.CancelledError):
         return msgspec.structs.replace(asked, state="finished", result={"given_up": True, "failure": None})
+    if isinstance(error, BudgetExceeded):
+        kept = {"message": error.message, "setting": error.setting}
+        return msgspec.structs.replace(asked, state="finished", result={"failure": kept})
     kept = {
         "message": error.message,
         "model": error.model,
@@ -74,15 +78,26 @@ def was_shown(step: Step) -> bool:
     return bool(step.result.get("shown"))
 
 
+def used_in(steps: Iterable[Step]) -> Usage:
+    """What the models of these steps were told to have used."""
+    used = NO_USAGE
+    for step in steps:
+        if step.kind == "model" and not is_failure(step):
+            used += reply_of(step).usage
+    return used
+
+
 def reply_of(step: Step) -> Reply:
     """What a finished step gave.
 
     Raises:
-        ModelFailed: that is what it gave.
+        ModelFailed, BudgetExceeded: that is what it gave.
     """
     if not is_failure(step):
         return msgspec.convert(step.result["reply"], Reply)
     kept = step.result["failure"]
+    if "setting" in kept:
+        raise BudgetExceeded(kept["message"], setting=kept["setting"])
     if kept["unavailable"]:
         raise ModelUnavailable(kept["message"], model=kept["model"], set_up=kept["retryable"])
     raise ModelFailed(

@@ -45,7 +45,15 @@ from netra_apex.engine.replies import (
     was_given_up,
 )
 from netra_apex.engine.seeing import with_files
-from netra_apex.errors import CallFailed, ModelFailed, NetraError, OutputInvalid, ScopeClosed, TurnsExhausted
+from netra_apex.errors import (
+    BudgetExceeded,
+    CallFailed,
+    ModelFailed,
+    NetraError,
+    OutputInvalid,
+    ScopeClosed,
+    TurnsExhausted,
+)
 from netra_apex.tools import ToolDispatcher
 
 CLOSED_SECONDS = 0.05  # how long a closed scope takes to say so
@@ -202,15 +210,16 @@ class EngineScope(Delegating):
     async def _ask(self, lent: Lent, model: Model, request: ModelRequest, asked: Step, *, show: bool) -> Reply:
         """Asks the model; what it answered, or that it failed, is in the journal with what is told of it."""
         writer = lent.voice.writer(show=show, key=asked.key, anew=lent.catching_up)
+        asking = lent.budget.asking(model.name, request, asked.key)
         try:
             with lent.asking, lent.quiet.busy():
-                reply = cleaned(await model.complete(request, writer))
+                reply = cleaned(await asking.ask(model, writer))
         except BaseException as error:
             # Not taken back yet: what a user has cancelled stays as he saw it.
             lent.given_up.append(writer)
-            if isinstance(error, ModelFailed | asyncio.CancelledError) and not lent.closed:
+            if isinstance(error, ModelFailed | BudgetExceeded | asyncio.CancelledError) and not lent.closed:
                 with contextlib.suppress(NetraError):  # what went wrong with the model is on its way already
-                    lent.voice.emit(steps=(failed(asked, error),))
+                    lent.budget.settling = lent.voice.emit(steps=(asking.settled(failed(asked, error)),))
             raise
         await _opened(self._context, lent)
         lent.went_on()
@@ -220,7 +229,8 @@ class EngineScope(Delegating):
             told.append(lent.thought(reply.thinking))
         if show and reply.text:
             told.append(MessageCompleted(message_id=message_id, content=reply.text))
-        lent.voice.emit(*told, steps=(lent.steering.noted(replied(asked, reply, shown=show)),))
+        step = asking.settled(lent.steering.noted(replied(asked, reply, shown=show)))
+        lent.budget.settling = lent.voice.emit(*told, steps=(step,))
         return reply
 
 

@@ -29,6 +29,8 @@ def encode_request(model: str, request: ModelRequest) -> bytes:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if request.output_tokens is not None:
+        body["max_completion_tokens"] = request.output_tokens
     if request.tools:
         body["tools"] = [
             {

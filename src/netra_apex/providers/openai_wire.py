@@ -78,10 +78,15 @@ class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
+class _InputDetails(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost: float | None = None
+    prompt_tokens_details: _InputDetails | None = None
 
 
 class _Chunk(msgspec.Struct, gc=False):
@@ -114,6 +119,7 @@ class Answer:
     __slots__ = (
         "_arguments_size",
         "_by_index",
+        "_cached",
         "_calls",
         "_deltas",
         "_foreign",
@@ -139,6 +145,7 @@ class Answer:
         self._calls: list[_Building] = []
         self._by_index: dict[int, _Building] = {}
         self._usage = NO_USAGE
+        self._cached = 0
         self._foreign = b""
         self.chunks = 0
         self.done = False
@@ -217,7 +224,13 @@ class Answer:
             for call in self._calls
         )
         usage = Usage(self._usage.input_tokens, self._usage.output_tokens, 1, self._usage.cost_usd)
-        return Reply(text="".join(self._text), tool_calls=calls, thinking="".join(self._thinking), usage=usage)
+        return Reply(
+            text="".join(self._text),
+            tool_calls=calls,
+            thinking="".join(self._thinking),
+            usage=usage,
+            cached_tokens=self._cached,
+        )
 
     def _keep(self, data: bytes) -> None:
         self._rest.append(data)
@@ -254,6 +267,8 @@ class Answer:
         if chunk.usage is not None:
             usage = chunk.usage
             self._usage = Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, 0, usage.cost)
+            if usage.prompt_tokens_details is not None:
+                self._cached = usage.prompt_tokens_details.cached_tokens or 0
         if not chunk.choices:
             return
         choice = chunk.choices[0]

@@ -24,6 +24,7 @@ from pydantic_ai.models import Model as ProviderModel
 from pydantic_ai.models import ModelRequestParameters, infer_model
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.providers import infer_provider_class
+from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from netra_apex.core.messages import (
@@ -90,9 +91,14 @@ class PydanticAIModel:
         """
         model = await self._ready()
         parameters = _parameters(model, request)
+        bound = None if request.output_tokens is None else ModelSettings(max_tokens=request.output_tokens)
         try:
             async with model_request_stream(
-                model, _history(request.messages), model_request_parameters=parameters, instrument=False
+                model,
+                _history(request.messages),
+                model_settings=bound,
+                model_request_parameters=parameters,
+                instrument=False,
             ) as stream:
                 async for event in stream:
                     _tell(event, deltas)
@@ -233,7 +239,8 @@ def _reply(response: parts.ModelResponse) -> Reply:
         if isinstance(part, parts.ToolCallPart)
     )
     usage = Usage(response.usage.input_tokens, response.usage.output_tokens, 1)
-    return Reply(text=text, tool_calls=calls, thinking=thinking, usage=usage)
+    cached = response.usage.cache_read_tokens
+    return Reply(text=text, tool_calls=calls, thinking=thinking, usage=usage, cached_tokens=cached)
 
 
 def _arguments(call: parts.ToolCallPart) -> str:

@@ -11,7 +11,19 @@ from starlette.types import Receive, Scope, Send
 
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.voices import Model
-from netra_apex.server import accounts, approvals, files, health, openapi, pages, problems, runs, threads
+from netra_apex.server import (
+    accounts,
+    approvals,
+    files,
+    health,
+    openapi,
+    pages,
+    problems,
+    questions,
+    runs,
+    threads,
+    usage,
+)
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.limits import BodyLimit, SecurityHeaders
 from netra_apex.server.services import Services
@@ -51,7 +63,7 @@ def create_app(
     )
     app.state.lifecycle = lifecycle
     app.state.root_path = settings.root_path.rstrip("/")
-    for room in (accounts, threads, files, runs, approvals, health, pages):
+    for room in (accounts, threads, files, runs, approvals, questions, usage, health, pages):
         app.include_router(room.router)
 
     async def services_of(_: Scope) -> Services:

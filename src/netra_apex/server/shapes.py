@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from netra_apex.core.accounts import MAX_PASSWORD, User
 from netra_apex.core.belongings import StoredFile
 from netra_apex.core.conversations import (
+    MAX_ANSWER,
     MAX_CONTENT,
     MAX_FILES,
     MAX_KEY,
@@ -20,6 +21,7 @@ from netra_apex.core.conversations import (
     Message,
     Page,
     Post,
+    Question,
     Thread,
     Verdict,
 )
@@ -148,6 +150,37 @@ class ApprovalShape(BaseModel):
             expires_at=approval.expires_at,
             again=approval.again,
             decision=approval.decision,
+        )
+
+
+class AnswerBody(_Body):
+    """What a person answers to a question."""
+
+    content: Annotated[str, Field(min_length=1, max_length=MAX_ANSWER)]
+
+
+class QuestionShape(BaseModel):
+    """A question that waits for its user's answer, as its run asked it."""
+
+    question_id: str
+    run_id: str
+    thread_id: str
+    call_id: str
+    text: str
+    asked_at: Instant
+    expires_at: Instant
+
+    @classmethod
+    def of(cls, question: Question) -> Self:
+        """From a stored question."""
+        return cls(
+            question_id=question.question_id,
+            run_id=question.run_id,
+            thread_id=question.thread_id,
+            call_id=question.call_id,
+            text=question.text,
+            asked_at=question.asked_at,
+            expires_at=question.expires_at,
         )
 
 

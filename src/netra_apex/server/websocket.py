@@ -33,6 +33,7 @@ from netra_apex.stream.follower import Follower
 from netra_apex.stream.manager import Connection
 from netra_apex.stream.protocol import (
     PROTOCOL,
+    Answer,
     Authenticate,
     Cancel,
     ClientFrame,
@@ -279,6 +280,9 @@ class _Visit:
                 await self._bridge.tell(write("ok", frame.id))
             case Decide(approval_id=approval_id, decision=decision, note=note):
                 await self._runtime.house.decide(self._principal.user_id, approval_id, decision, note)
+                await self._bridge.tell(write("ok", frame.id))
+            case Answer(question_id=question_id, content=content):
+                await self._runtime.house.answer(self._principal.user_id, question_id, content)
                 await self._bridge.tell(write("ok", frame.id))
             case Authenticate(token=token):
                 await self._authenticate_again(token)

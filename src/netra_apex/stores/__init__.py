@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from netra_apex.settings import Settings
 from netra_apex.stores.accounts import AccountStore
 from netra_apex.stores.approvals import ApprovalStore
+from netra_apex.stores.budgets import BudgetStore
 from netra_apex.stores.bus import PostgresBus
 from netra_apex.stores.connecting import Server
 from netra_apex.stores.conversations import ConversationStore
@@ -14,6 +15,7 @@ from netra_apex.stores.database import Database
 from netra_apex.stores.files import FileLimits, FileStore
 from netra_apex.stores.postgres import Postgres
 from netra_apex.stores.presence import PostgresPresence
+from netra_apex.stores.questions import QuestionStore
 from netra_apex.stores.runs import RunStore
 from netra_apex.stores.sealing import Seal
 from netra_apex.stores.sqlite import ExecutorLock, SQLite, prepare
@@ -36,6 +38,8 @@ class Stores:
     turns: TurnStore
     approvals: ApprovalStore
     files: FileStore
+    budgets: BudgetStore
+    questions: QuestionStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
@@ -73,11 +77,20 @@ async def open_stores(
             database = _sqlite(settings, stack, executing=executing)
             stack.push_async_callback(database.close)
         rows = StepRows(None if secret is None else Seal(secret))
-        runs, journals = RunStore(database, settings.history_messages, rows), JournalStore(database, rows)
-        accounts, conversations = AccountStore(database), ConversationStore(database)
-        approvals, turns = ApprovalStore(database), TurnStore(database)
-        files = FileStore(database, FileLimits(settings.upload_bytes, settings.files_bytes_per_user))
-        yield Stores(database, accounts, conversations, runs, journals, turns, approvals, files, presence, bus)
+        yield Stores(
+            database=database,
+            accounts=AccountStore(database),
+            conversations=ConversationStore(database),
+            runs=RunStore(database, settings.history_messages, rows, settings.approval_days),
+            journals=JournalStore(database, rows),
+            turns=TurnStore(database),
+            approvals=ApprovalStore(database),
+            questions=QuestionStore(database),
+            files=FileStore(database, FileLimits(settings.upload_bytes, settings.files_bytes_per_user)),
+            budgets=BudgetStore(database),
+            presence=presence,
+            bus=bus,
+        )
 
 
 def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: bool) -> Database:

@@ -1,4 +1,4 @@
-"""Calls that wait for a person, and runs that wait for them (port: `core.ports.Approvals`)."""
+"""Calls that wait for a person's word, and runs that wait for a person (port: `core.ports.Approvals`)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,7 @@ from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor
 from netra_apex.stores.statements import statements
 
 SQL = statements("approvals")
+QUESTIONS = statements("questions")
 FIRST = (-1, "")
 
 
@@ -62,7 +63,7 @@ class ApprovalStore:
         return _approval((*(await self._database.write(job, user=user_id, alone=True))[:-1], verdict))
 
     async def decisions(self, user_id: str, run_id: str) -> Mapping[str, Decision]:
-        """What was decided on the run's approvals, by their ids."""
+        """What was decided on the run's approvals, and answered to its questions, by their ids."""
         values = {"user_id": user_id, "run_id": run_id}
         rows = await self._database.read(lambda tx: tx.all(SQL["decisions"], values), user=user_id)
         return {approval_id: Decision(decision, by, note) for approval_id, decision, by, note in rows}
@@ -98,6 +99,7 @@ class ApprovalStore:
         async def job(tx: Transaction) -> None:
             await tx.run(SQL["hold"], values)
             await tx.run(SQL["expire"], values)
+            await tx.run(QUESTIONS["expire"], values)
             await tx.run(SQL["wake"], values)
 
         await self._database.write(job, user=user_id, alone=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Admitted, Post
 from netra_apex.core.events import DurableEvent
@@ -28,14 +29,17 @@ SQL = statements("runs")
 class RunStore:
     """See `core.ports.Runs`, which this is. `history_messages` bounds what a run is told of its thread.
 
+    A question that a run asks is open for `answer_days`.
+
     `on_given` is told (user, thread, run) of runs that were made for messages that came too late for another.
     """
 
-    def __init__(self, database: Database, history_messages: int, rows: StepRows) -> None:
+    def __init__(self, database: Database, history_messages: int, rows: StepRows, answer_days: float = 30.0) -> None:
         self._database = database
         self._limit = history_messages
         self._telling: dict[str, tuple[Told, asyncio.Future[None]]] = {}  # what has not been stored yet, by run
         self._rows = rows
+        self._answer_ms = round(answer_days * 24 * 3600 * 1000)
         self.on_given: Callable[[str, str, str], None] = lambda _user_id, _thread_id, _run_id: None
 
     async def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Admitted:
@@ -114,18 +118,22 @@ class RunStore:
         steps: Sequence[Step] = (),
         *,
         epoch: int = 1,
+        bill: Bill | None = None,
     ) -> Awaitable[None]:
         """Stores stamped events with their JSON, what follows from them, and the journal's steps, in one transaction.
+
+        `bill` is what a run has used that ends with these events.
 
         Raises:
             StoreError: nothing of it was stored.
         """
-        run = {"user_id": context.user_id, "run_id": context.run_id, "thread_id": context.thread_id, "epoch": epoch}
+        run = {"user_id": context.user_id, "run_id": context.run_id, "thread_id": context.thread_id}
+        run |= {"epoch": epoch, "answer_ms": self._answer_ms}
         rows = [run | self._rows.row(context, step) for step in steps]
         waiting = self._telling.get(context.run_id)
-        if waiting is not None and waiting[0].extend(epoch, events, rows):
+        if waiting is not None and waiting[0].extend(epoch, events, rows, bill):
             return waiting[1]
-        told = Told(run, events, rows)
+        told = Told(run, events, rows, bill)
         stored = asyncio.ensure_future(self._database.write(told.store, user=context.user_id, linger=True))
         mine = self._telling[context.run_id] = (told, stored)
         stored.add_done_callback(lambda _: self._stored(context, mine))
@@ -187,7 +195,7 @@ class RunStore:
 
     async def _prune(self, run: dict[str, Any]) -> None:
         async def job(tx: Transaction) -> None:
-            for name in ("prune_events", "prune_steps", "prune_approvals", "pruned"):
+            for name in ("prune_events", "prune_steps", "prune_approvals", "prune_questions", "pruned"):
                 await tx.run(SQL[name], run)
 
         await self._database.write(job, user=run["user_id"], alone=True)

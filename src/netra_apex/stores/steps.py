@@ -33,6 +33,7 @@ class StepRows:
             "call_id": step.call_id,
             "attempt": step.attempt,
             "heard": step.heard,
+            "charge": step.charge,
             "content": self._sealing().close(plain, context.user_id, context.run_id, step.key),
             "now": (now := now_ms()),
             "ended_at": None if step.state == "started" else now,

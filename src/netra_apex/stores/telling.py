@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.events import (
     AgentCancelled,
     AgentCompleted,
@@ -16,18 +17,23 @@ from netra_apex.core.events import (
     ApprovalRequested,
     DurableEvent,
     MessageCompleted,
+    QuestionAnswered,
+    QuestionAsked,
     ToolCompleted,
     is_terminal,
 )
 from netra_apex.core.ids import new_id
+from netra_apex.core.messages import as_said
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import StoreError, TakenOver
+from netra_apex.stores.budgets import close_account, settle
 from netra_apex.stores.database import Transaction
 from netra_apex.stores.rows import now_ms, to_ms
 from netra_apex.stores.statements import statements
 
 SQL = statements("runs")
 APPROVALS = statements("approvals")
+QUESTIONS = statements("questions")
 _STATUS: dict[type[DurableEvent], RunStatus] = {
     AgentStarted: RunStatus.RUNNING,
     AgentCompleted: RunStatus.COMPLETED,
@@ -39,7 +45,8 @@ _STATUS: dict[type[DurableEvent], RunStatus] = {
 class Told:
     """Events of one run with their JSON, and steps of its journal: all of it is stored, or nothing.
 
-    `run` names the run, its thread and the epoch of who tells; `steps` are rows.
+    `run` names the run, its thread and the epoch of who tells, and says for how many `answer_ms` its questions are
+    open; `steps` are rows; `bill` is that of a run that ends.
     """
 
     def __init__(
@@ -47,8 +54,10 @@ class Told:
         run: dict[str, Any],
         events: Sequence[tuple[DurableEvent, str]],
         steps: Sequence[dict[str, Any]],
+        bill: Bill | None = None,
     ) -> None:
         self._run = run
+        self._bill = bill
         self._events = list(events)
         self._steps = list(steps)
         self._begun = False
@@ -56,7 +65,13 @@ class Told:
         self.given: list[str] = []  # runs that were made for messages that came too late for this one
         self._lock = threading.Lock()  # a database may carry it out in a thread of its own
 
-    def extend(self, epoch: int, events: Sequence[tuple[DurableEvent, str]], steps: Sequence[dict[str, Any]]) -> bool:
+    def extend(
+        self,
+        epoch: int,
+        events: Sequence[tuple[DurableEvent, str]],
+        steps: Sequence[dict[str, Any]],
+        bill: Bill | None = None,
+    ) -> bool:
         """Takes in what the run tells next, while this has not begun; whether it could.
 
         Why: what is told in one moment passes the fence, and goes to the disk, once.
@@ -66,6 +81,7 @@ class Told:
                 return False
             self._events += events
             self._steps += steps
+            self._bill = bill or self._bill
             return True
 
     def _goes_on(self, events: Sequence[tuple[DurableEvent, str]]) -> bool:
@@ -95,6 +111,8 @@ class Told:
                 return
             raise await self._why_not(tx)
         await tx.run_each(SQL["put_step"], self._steps)
+        if charges := [step["charge"] for step in self._steps if step["charge"] is not None]:
+            await settle(tx, self._run, charges)
         rows = [self._run | {"seq": event.seq, "body": body} for event, body in self._events]
         await tx.run_each(SQL["add_event"], rows)
         for event, _ in self._events:
@@ -165,17 +183,30 @@ class Told:
                     "tool": _storable(event.tool),
                     "arguments": msgspec.json.encode(event.arguments).decode(),
                     "now": now,
-                    # Several may be asked for in one millisecond, and a person decides on the first that he was shown.
-                    "position": now * 1_000 + event.seq % 1_000,
+                    "position": _position(now, event),
                     "expires_at": to_ms(datetime.fromisoformat(event.expires_at)),
                     "again": int(event.again is True),
                 }
                 await tx.run(APPROVALS["ask"], self._run | asked)
             case ApprovalDecided():
                 await tx.run(APPROVALS["tell"], self._run | {"approval_id": event.approval_id})
+            case QuestionAsked():
+                now = now_ms()
+                asked = {
+                    "question_id": event.question_id,
+                    "call_id": event.call_id,
+                    "text": _storable(event.text),
+                    "now": now,
+                    "position": _position(now, event),
+                    "expires_at": now + self._run["answer_ms"],
+                }
+                await tx.run(QUESTIONS["ask"], self._run | asked)
+            case QuestionAnswered():
+                await tx.run(QUESTIONS["tell"], self._run | {"question_id": event.question_id})
             case ToolCompleted(ok=False):
                 # It may have waited for a person: nobody can decide on it any more, nor waits for what was decided.
-                await tx.run(APPROVALS["give_up"], self._run | {"call_id": event.call_id, "now": now_ms()})
+                for room in (APPROVALS, QUESTIONS):
+                    await tx.run(room["give_up"], self._run | {"call_id": event.call_id, "now": now_ms()})
             case _:
                 pass
 
@@ -188,6 +219,8 @@ class Told:
                 if isinstance(event, AgentCompleted):
                     await self._keep_output(tx, event)
                 await tx.run(SQL["touch"], self._run | {"now": now_ms()})
+                if self._bill is not None:
+                    await close_account(tx, self._run, self._bill)
                 if not isinstance(event, AgentCancelled):
                     await self._give_runs(tx)
             case _:
@@ -224,7 +257,7 @@ class Told:
         if event.output is None or event.output == "":
             return
         said = await tx.one(SQL["last_answer"], self._run)
-        output = event.output if isinstance(event.output, str) else msgspec.json.encode(event.output).decode()
+        output = as_said(event.output)
         if said is None or (isinstance(event.output, str) and said[0] != _storable(output)):
             await self._add_answer(tx, new_id("msg"), output)
 
@@ -236,3 +269,8 @@ class Told:
 def _storable(text: str) -> str:
     """The text as both databases take it: Postgres keeps no NUL."""
     return text.replace("\0", "\ufffd")
+
+
+def _position(now: int, event: DurableEvent) -> int:
+    """Several may be asked for in one millisecond, and a person decides on the first that he was shown."""
+    return now * 1_000 + event.seq % 1_000

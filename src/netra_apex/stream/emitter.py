@@ -8,6 +8,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import (
     AgentCompleted,
@@ -19,6 +20,8 @@ from netra_apex.core.events import (
     DurableEvent,
     EventKind,
     MessageCompleted,
+    QuestionAnswered,
+    QuestionAsked,
     ToolCompleted,
     ToolExecuting,
     encode,
@@ -68,6 +71,7 @@ class UserWebSocketEmitter:
         self.feed: RunFeed = hub.open(context.user_id, context.thread_id, context.run_id, base=last)
         hub.adopt(self.feed, last)
         self._unstored: BaseException | None = None
+        self._bill: Bill | None = None
         self._closed = False
         self._released = False
 
@@ -108,7 +112,9 @@ class UserWebSocketEmitter:
         if events:
             self.stream.admit_all(events)
         self._closed = bool(stamped) and is_terminal(stamped[-1][0])
-        stored = asyncio.ensure_future(self._runs.append(self.context, stamped, steps, epoch=self.stream.epoch))
+        bill = self._bill if self._closed else None
+        storing = self._runs.append(self.context, stamped, steps, epoch=self.stream.epoch, bill=bill)
+        stored = asyncio.ensure_future(storing)
         stored.add_done_callback(lambda done: self._tell(done, stamped))
         return _Stored(stored, self._runs.hurry)
 
@@ -136,6 +142,10 @@ class UserWebSocketEmitter:
         """Stores what later runs of the thread are to know, redacted, in one commit with what is emitted next."""
         redacted = [_redacted_message(said, self.redactor) for said in transcript]
         asyncio.ensure_future(self._runs.keep_transcript(self.context, redacted)).add_done_callback(self._kept)
+
+    def charge(self, bill: Bill) -> None:
+        """See `core.voices.RunEmitter.charge`."""
+        self._bill = bill
 
     def close(self) -> None:
         """Nothing can be told any more through this emitter."""
@@ -354,7 +364,7 @@ def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
     match event:
         case AgentStarted(task=task):
             return {"task": redactor.value(task)}
-        case AgentThinking(text=text):
+        case AgentThinking(text=text) | QuestionAsked(text=text):
             return {"text": redactor.text(text)}
         case ToolExecuting(arguments=str() as arguments):  # a model's, which were no JSON object
             return {"arguments": redactor.json(arguments)}
@@ -366,7 +376,7 @@ def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
             return {"result": redactor.json(result)}
         case ToolCompleted(result=result):
             return {"result": redactor.value(result)}
-        case MessageCompleted(content=content):
+        case MessageCompleted(content=content) | QuestionAnswered(content=content):
             return {"content": redactor.text(content)}
         case AgentCompleted(output=output):
             return {"output": redactor.value(output)}

@@ -107,6 +107,13 @@ class Decide(_Frame, frozen=True, kw_only=True, tag="decide"):
     note: str | None = None
 
 
+class Answer(_Frame, frozen=True, kw_only=True, tag="answer"):
+    """What the person answers to a question."""
+
+    question_id: str
+    content: str
+
+
 class Ping(_Frame, frozen=True, kw_only=True, tag="ping"):
     """Is anybody there?"""
 
@@ -115,8 +122,8 @@ class _Identified(msgspec.Struct, frozen=True):
     id: Ident | None = None
 
 
-ClientFrame = Authenticate | UserMessage | Subscribe | Unsubscribe | Cancel | Decide | Ping
-TYPES = frozenset({"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "decide", "ping"})
+ClientFrame = Authenticate | UserMessage | Subscribe | Unsubscribe | Cancel | Decide | Answer | Ping
+TYPES = frozenset({"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "decide", "answer", "ping"})
 
 _decoder: "msgspec.json.Decoder[ClientFrame]" = msgspec.json.Decoder(ClientFrame)
 _identified = msgspec.json.Decoder(_Identified)

@@ -18,10 +18,10 @@ def ask(call: Call, user_id: str, lifetime: timedelta, *, again: bool = False) -
     """Has the call wait for its user's word; the event that asks for it."""
     expires_at = as_told(datetime.now(UTC) + lifetime)
     call.asked = Asked(
-        approval_id=new_id("apr"), digest=_digest(call, user_id, expires_at), expires_at=expires_at, again=again
+        ident=new_id("apr"), digest=_digest(call, user_id, expires_at), expires_at=expires_at, again=again
     )
     return ApprovalRequested(
-        approval_id=call.asked.approval_id,
+        approval_id=call.asked.ident,
         call_id=call.call_id,
         tool=call.name,
         arguments=call.arguments,
@@ -38,8 +38,10 @@ def still_binds(call: Call, user_id: str) -> bool:
 
 def waiting(step: Step, asked: Asked) -> Step:
     """The step of a call that has not begun: it waits."""
+    if asked.question:
+        return msgspec.structs.replace(step, result={"question": asked.ident})
     kept = {
-        "approval": asked.approval_id,
+        "approval": asked.ident,
         "digest": asked.digest,
         "expires_at": asked.expires_at,
         "again": asked.again,
@@ -49,10 +51,14 @@ def waiting(step: Step, asked: Asked) -> Step:
 
 def asked_in(result: Any) -> Asked | None:
     """What a person was asked, as the journal has it."""
-    if result is None or "approval" not in result:
+    if result is None:
+        return None
+    if "question" in result:
+        return Asked(ident=result["question"], question=True)
+    if "approval" not in result:
         return None
     return Asked(
-        approval_id=result["approval"],
+        ident=result["approval"],
         digest=result["digest"],
         expires_at=result["expires_at"],
         again=result["again"],
@@ -68,7 +74,7 @@ def decided(call: Call, decision: Decision) -> ApprovalDecided:
     elif asked.again:
         call.attempt += 1
     call.asked = None
-    return ApprovalDecided(approval_id=asked.approval_id, decision=decision.decision, by=decision.by)
+    return ApprovalDecided(approval_id=asked.ident, decision=decision.decision, by=decision.by)
 
 
 def not_again(call: Call, remark: str = "") -> Failed:

@@ -50,15 +50,17 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """What a person was asked about a call; `digest` binds it to this very call of this very tool, until `expires_at`.
+    """What a person was asked: by an approval of this id, or by a `question` of it, whose answer is the call's result.
 
-    `again`: whether to call it once more, as nobody saw how it ended; otherwise whether to call it at all.
+    An approval's `digest` binds it to this very call of this very tool, until `expires_at`. `again`: whether to call it
+    once more, as nobody saw how it ended; otherwise whether to call it at all.
     """
 
-    approval_id: str
-    digest: str
-    expires_at: str
+    ident: str
+    digest: str = ""
+    expires_at: str = ""
     again: bool = False
+    question: bool = False
 
 
 @dataclass(kw_only=True, slots=True)

@@ -5,7 +5,6 @@ import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
@@ -78,7 +77,7 @@ class ToolDispatcher(ToolCalls):
         self._emitter = emitter
         self._host = host
         self._ledger = Ledger(journal)
-        self._asking = Asking(context.user_id, timedelta(days=host.approval_days), self._ledger, hooks.quiet)
+        self._asking = Asking(context.user_id, host, self._ledger, hooks.quiet)
         self._keys = itertools.count(1)
         self._hooks = hooks
         self._closed = False
@@ -197,9 +196,9 @@ class ToolDispatcher(ToolCalls):
             refusal = self._denial(called) or Failed(error.code, error.message)
             return Call(name=called.name, arguments=tellable(kwargs), tool=called, outcome=refusal, by_code=True)
         refusal = self._denial(called)
-        if refusal is None and called.needs_approval and not can_be_shown(values):
+        if refusal is None and called.waits and not can_be_shown(values):
             refusal = Failed(
-                "invalid_arguments", f"{called.name} needs approval, and its arguments are no JSON to show"
+                "invalid_arguments", f"{called.name} waits for a person, and its arguments are no JSON to show"
             )
         return Call(
             by_code=True,
@@ -245,9 +244,9 @@ class ToolDispatcher(ToolCalls):
     async def _check_first(self, calls: Sequence[Call]) -> None:
         """Refuses calls whose arguments are wrong before a person is asked about them."""
         for call in calls:
-            if call.outcome is None and call.tool is not None and call.tool.needs_approval:
+            if call.outcome is None and call.tool is not None and call.tool.waits:
                 call.outcome = self._asking.refusal(call)
-            if call.outcome is None and call.tool is not None and call.tool.needs_approval:
+            if call.outcome is None and call.tool is not None and call.tool.waits:
                 read = await self._host.attempts.run(partial(_read, call), self._host.timeout_seconds)
                 if not isinstance(read, Returned):
                     call.outcome = _failed(self._judge(call, read))

@@ -55,9 +55,9 @@ class Ledger:
         return "lost"
 
     def decision(self, call: Call) -> Decision | None:
-        """What was decided on a call that waits, by the time that its run was taken up."""
+        """What was decided on a call that waits, or answered, by the time that its run was taken up."""
         assert call.asked is not None
-        return self._journal.decisions.get(call.asked.approval_id)
+        return self._journal.decisions.get(call.asked.ident)
 
     def inside(self, call: Call) -> tuple[Step, ...]:
         """What was done inside a call that had finished."""

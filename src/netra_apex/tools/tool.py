@@ -33,7 +33,7 @@ class Tool(Generic[P, R]):
     Calling it calls the plain function, so that a test needs nothing but the function's arguments. `requires` is the
     permission that its user needs (None: nobody needs one), `timeout` the seconds that a call may take (None:
     `NETRA_TOOL_TIMEOUT_SECONDS`). An `idempotent` one may be called again where a crash left its outcome unknown. Each
-    call of an `isolated` one runs in a process of its own.
+    call of an `isolated` one runs in a process of its own; that of a `question` gives what its user answers.
     """
 
     name: str
@@ -47,10 +47,16 @@ class Tool(Generic[P, R]):
     isolated: bool = False
     needs_approval: bool = False
     on_unknown: OnUnknown = "fail"
+    question: bool = False
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The function itself, without permission, validation, time-out or events."""
         return self.function(*args, **kwargs)
+
+    @property
+    def waits(self) -> bool:
+        """Whether each call waits for a person before anything else."""
+        return self.needs_approval or self.question
 
     @property
     def parameters(self) -> dict[str, Any]:

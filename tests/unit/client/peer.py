@@ -97,6 +97,19 @@ class Stage:
         await self.tell("tool_completed", call_id=call_id, tool=tool, duration_ms=1, **end)
         return decision
 
+    async def question(self, ident: str, text: str) -> str:
+        """Asks, does nothing else, and gives the answer, which it tells."""
+        call_id = f"call_{ident}"
+        await self.tell("tool_executing", call_id=call_id, tool="ask_user", arguments={"text": text})
+        await self.tell("question_asked", question_id=ident, call_id=call_id, text=text)
+        self.peer.questions[ident] = (self, {"question_id": ident, "call_id": call_id, "text": text})
+        self.status = "waiting"
+        content = str((await self.decisions.get())["content"])
+        self.status = "running"
+        await self.tell("question_answered", question_id=ident, content=content)
+        await self.tell("tool_completed", call_id=call_id, tool="ask_user", duration_ms=1, ok=True, result=content)
+        return content
+
     async def back(self) -> None:
         """Waits until somebody follows."""
         await asyncio.wait_for(self.followed.wait(), 10)
@@ -137,6 +150,7 @@ class Peer:
         self.runs: dict[str, Stage] = {}
         self.keys: dict[str, Stage] = {}
         self.approvals: dict[str, tuple[Stage, dict[str, Any]]] = {}
+        self.questions: dict[str, tuple[Stage, dict[str, Any]]] = {}
         self.tokens: set[str] = set()
         self.transports: dict[web.WebSocketResponse, Any] = {}
         self.url = ""
@@ -157,6 +171,7 @@ class Peer:
         app.router.add_get("/api/runs/{run_id}/events", self.events)
         app.router.add_post("/api/runs/{run_id}/cancel", self.cancel)
         app.router.add_get("/api/approvals", self.listed)
+        app.router.add_get("/api/questions", self.asked)
         app.router.add_get("/ws", self.ws)
         return app
 
@@ -230,6 +245,21 @@ class Peer:
         number = int(request.query.get("cursor", "0"))
         more = str(number + 1) if number + 1 < len(items) else None
         return web.json_response({"items": items[number : number + 1], "next_cursor": more})
+
+    async def asked(self, _: web.Request) -> web.Response:
+        more = {"asked_at": AT, "expires_at": AT}
+        items = [
+            {**asked, "run_id": stage.run_id, "thread_id": stage.thread_id, **more}
+            for stage, asked in self.questions.values()
+        ]
+        return web.json_response({"items": items, "next_cursor": None})
+
+    def answer(self, frame: dict[str, Any]) -> dict[str, Any]:
+        stage, _ = self.questions.pop(frame["question_id"], (None, None))
+        if stage is None:
+            return {"type": "error", "id": frame["id"], "code": "already_decided", "message": "it was answered before"}
+        stage.decisions.put_nowait(frame)
+        return {"type": "ok", "id": frame["id"]}
 
     def decide(self, frame: dict[str, Any]) -> dict[str, Any]:
         stage, _ = self.approvals.pop(frame["approval_id"], (None, None))
@@ -308,6 +338,8 @@ class Peer:
                 await socket.send_json({"type": "ok", "id": frame["id"]})
             case "decide":
                 await socket.send_json(self.decide(frame))
+            case "answer":
+                await socket.send_json(self.answer(frame))
             case "authenticate":
                 await socket.send_json({"type": "ok", "id": frame["id"]})
             case _:

@@ -21,9 +21,9 @@ def test_answers_events_and_passing_frames_read_as_their_types() -> None:
 
 
 def test_an_unknown_event_is_kept_whole_and_an_unknown_passing_frame_is_left_out() -> None:
-    event = read('{"type":"question_asked","seq":4,"run_id":"r","agent":"a","depth":0,"text":"?"}')
+    event = read('{"type":"mission_planned","seq":4,"run_id":"r","agent":"a","depth":0,"text":"?"}')
     assert isinstance(event, OtherEvent)
-    assert (event.seq, event.run_id, event.body["text"], kind_of(event)) == (4, "r", "?", "question_asked")
+    assert (event.seq, event.run_id, event.body["text"], kind_of(event)) == (4, "r", "?", "mission_planned")
     assert read('{"type":"weather","text":"sunny"}') is None
 
 

@@ -24,6 +24,8 @@ from netra_apex.core.events import (
     MessageDelta,
     MessageReset,
     PassingFrame,
+    QuestionAnswered,
+    QuestionAsked,
     RunQueued,
     ThinkingDelta,
     ToolCompleted,
@@ -68,6 +70,14 @@ SHAPES: list[tuple[DurableEvent, dict[str, Any]]] = [
     (
         ApprovalDecided(approval_id="a", decision="reject", by="ada", **STAMP),
         {"type": "approval_decided", "approval_id": "a", "decision": "reject", "by": "ada"},
+    ),
+    (
+        QuestionAsked(question_id="q", call_id="c", text="Which month?", **STAMP),
+        {"type": "question_asked", "question_id": "q", "call_id": "c", "text": "Which month?"},
+    ),
+    (
+        QuestionAnswered(question_id="q", content="May", **STAMP),
+        {"type": "question_answered", "question_id": "q", "content": "May"},
     ),
     (
         MessageCompleted(message_id="msg_a", content="häh\n", **STAMP),
@@ -125,6 +135,8 @@ def test_whatever_an_event_says_comes_back(value: Any, text: str) -> None:
         ToolCompleted(call_id=text, tool=text, ok=True, result=value, duration_ms=1, **STAMP),
         AgentCompleted(output=value, usage=Usage(cost_usd=0.5), duration_ms=1, **STAMP),
         MessageCompleted(message_id="m", content=text, **STAMP),
+        QuestionAsked(question_id="q", call_id="c", text=text, **STAMP),
+        QuestionAnswered(question_id="q", content=text, **STAMP),
     ):
         assert decode(encode(event)) == event
         assert "\n" not in encode(event)  # one line, as SSE needs it

@@ -349,5 +349,14 @@ def test_a_journal_owes_the_calls_that_were_decided_on_until_the_agent_has_come_
     assert not journal.owes
 
 
+def test_a_journal_owes_the_questions_that_were_answered() -> None:
+    asked = msgspec.structs.replace(step("1"), state="started", result={"question": "que_1"})
+    assert not Journal([asked]).owes
+    journal = Journal([asked], {"que_1": Decision("answer", "ada", "May")})
+    assert journal.owes
+    take(journal, asked)
+    assert not journal.owes
+
+
 def test_a_run_was_left_at_rest_where_that_is_said() -> None:
     assert (Journal().at_rest, Journal(at_rest=True).at_rest) == (False, True)

@@ -17,6 +17,7 @@ from netra_apex.core.messages import (
     Usage,
     UserMessage,
     answered,
+    as_said,
     clean,
     told_with,
 )
@@ -117,3 +118,17 @@ def test_a_message_is_told_with_the_files_that_came_and_refers_to_the_pictures_a
     )
     assert said.images == (Image("image/png", file_id="fil_2"),)
     assert msgspec.json.decode(msgspec.json.encode(said), type=ModelMessage) == said
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("Hello", "Hello"),
+        ({"text": "Two of three are done.", "percent": 67}, "Two of three are done."),
+        ({"text": ""}, '{"text":""}'),
+        ({"text": 1}, '{"text":1}'),
+        ([1, "a"], '[1,"a"]'),
+    ],
+)
+def test_an_output_is_said_as_its_text_where_it_has_one(output: object, said: str) -> None:
+    assert as_said(output) == said

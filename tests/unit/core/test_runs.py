@@ -19,6 +19,8 @@ from netra_apex.core.events import (
     CallError,
     DurableEvent,
     MessageCompleted,
+    QuestionAnswered,
+    QuestionAsked,
     RunQueued,
     ToolCompleted,
     ToolExecuting,
@@ -57,12 +59,34 @@ def decided(ident: str = "a") -> ApprovalDecided:
     return ApprovalDecided(approval_id=ident, decision="approve", by="ada")
 
 
-ALL = (QUEUED, STARTED, THOUGHT, call(), ask(), decided(), done(), MESSAGE, COMPLETED, FAILED, CANCELLED)
+def question(ident: str = "q", of: str = "c", **header: Any) -> QuestionAsked:
+    return QuestionAsked(question_id=ident, call_id=of, text="which?", **header)
+
+
+def answered(ident: str = "q") -> QuestionAnswered:
+    return QuestionAnswered(question_id=ident, content="that")
+
+
+ALL = (
+    QUEUED,
+    STARTED,
+    THOUGHT,
+    call(),
+    ask(),
+    decided(),
+    question(),
+    answered(),
+    done(),
+    MESSAGE,
+    COMPLETED,
+    FAILED,
+    CANCELLED,
+)
 Q, R, W = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING
 FOLLOWS: dict[tuple[RunStatus, type[DurableEvent]], RunStatus] = {
     (Q, RunQueued): Q, (Q, AgentStarted): R,
     (R, AgentThinking): R, (R, ToolExecuting): R, (R, ToolCompleted): R, (R, MessageCompleted): R,
-    (R, ApprovalRequested): R, (R, ApprovalDecided): R,
+    (R, ApprovalRequested): R, (R, ApprovalDecided): R, (R, QuestionAsked): R, (R, QuestionAnswered): R,
     (R, AgentCompleted): RunStatus.COMPLETED,
     **{(status, AgentFailed): RunStatus.FAILED for status in (Q, R, W)},
     **{(status, AgentCancelled): RunStatus.CANCELLED for status in (Q, R, W)},
@@ -118,6 +142,13 @@ def test_ended_is_said_of_the_three_endings_alone() -> None:
         ([call(), ask(), decided()], decided()),
         ([call(), ask(), done()], decided()),
         ([call(), done()], ask()),
+        ([], question()),
+        ([call(), question()], question("r")),
+        ([call(), question()], ask()),
+        ([call(), question()], decided()),
+        ([call(), ask()], answered()),
+        ([call(), question(), answered()], answered()),
+        ([call(), question(), done()], answered()),
     ],
 )
 def test_a_call_is_asked_about_while_it_is_open_and_decided_once(
@@ -139,6 +170,10 @@ def test_a_stream_knows_what_waits_until_it_is_decided_or_its_call_has_ended() -
     made.admit_all([decided("a"), ask("a2", "c")])
     assert made.asked == {"b": "d", "a2": "c"}
     made.admit(done("d"))
+    assert made.asked == {"a2": "c"}
+    made.admit_all([call("e"), question("q", "e")])
+    assert made.asked == {"a2": "c", "q": "e"}
+    made.admit(answered("q"))
     assert made.asked == {"a2": "c"}
 
 
@@ -257,7 +292,7 @@ def test_what_is_still_open_inside_ends_before_what_it_is_in(ends: list[DurableE
     assert {each.by for each in whole if isinstance(each, AgentCancelled)} <= {"ada"}
     why = {each.call_id: each.error for each in whole if isinstance(each, ToolCompleted) and not each.ok}
     assert why.get("s", made.cut_off) == made.cut_off
-    assert why.get("t") in (None, CallError("cancelled", "the run ended before anybody decided"))
+    assert why.get("t") in (None, CallError("cancelled", "the run ended while the call waited for a person"))
 
 
 def test_what_ends_alone_is_left_as_it_is() -> None:

@@ -498,7 +498,7 @@ def test_a_call_inside_one_that_may_be_made_again_waits_and_the_outer_one_is_mad
 def test_a_call_inside_one_that_may_not_be_made_again_asks_nobody(tmp_path: Path) -> None:
     async def main(process: Runtime) -> None:
         events = await told(process, (await post(process, "nested_once")).run_id)
-        assert output(events).startswith("error: pay needs approval, and is called inside a call of a tool that")
+        assert output(events).startswith("error: pay waits for a person, and is called inside a call of a tool that")
         assert "approval_requested" not in kinds(events)
 
     played(tmp_path, main)

@@ -7,11 +7,13 @@ import pytest
 CONFORMING = (
     "test_accounts",
     "test_approvals",
+    "test_budgets",
     "test_conversations",
     "test_files",
     "test_interrupting",
     "test_journal_rows",
     "test_pruning",
+    "test_questions",
     "test_runs",
     "test_turns",
 )

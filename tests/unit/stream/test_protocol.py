@@ -12,6 +12,7 @@ from netra_apex.errors import Busy, Invalid, NotFound, Refused, UnknownType
 from netra_apex.stream.protocol import (
     MAX_ID,
     TYPES,
+    Answer,
     Authenticate,
     Cancel,
     Close,
@@ -47,6 +48,7 @@ def text(**frame: Any) -> str:
             {"type": "decide", "approval_id": "a", "decision": "reject", "note": "no", "id": 1},
             Decide(approval_id="a", decision="reject", note="no", id=1),
         ),
+        ({"type": "answer", "question_id": "q", "content": "May"}, Answer(question_id="q", content="May")),
         ({"type": "decide", "approval_id": "a", "decision": "approve"}, Decide(approval_id="a", decision="approve")),
         ({"type": "ping"}, Ping()),
     ],
@@ -56,7 +58,7 @@ def test_a_frame_of_the_contract_is_read(frame: dict[str, Any], read: object) ->
 
 
 def test_every_type_of_the_contract_is_read_by_a_test() -> None:
-    assert {"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "decide", "ping"} == TYPES
+    assert {"authenticate", "user_message", "subscribe", "unsubscribe", "cancel", "decide", "answer", "ping"} == TYPES
 
 
 def test_a_message_is_a_post_with_all_its_options() -> None:
@@ -97,6 +99,9 @@ def test_a_cursor_left_out_is_the_beginning() -> None:
         ('{"type":"cancel"}', "run_id"),
         ('{"type":"cancel","run_id":null}', "run_id"),
         ('{"type":"decide","approval_id":"a"}', "decision"),
+        ('{"type":"answer","question_id":"q"}', "content"),
+        ('{"type":"answer","question_id":"q","content":1}', "content"),
+        ('{"type":"answer","question_id":"q","content":"c","run_id":"r"}', "run_id"),
         ('{"type":"decide","approval_id":"a","decision":"expired"}', "decision"),
         ('{"type":"decide","approval_id":"a","decision":"approve","by":"eve"}', "by"),
         ('{"type":"ping","id":[]}', "id"),
@@ -127,7 +132,7 @@ def test_a_frame_that_is_none_is_refused_with_a_sentence(frame: str, sentence: s
 
 @pytest.mark.parametrize("kind", ["shout", "", "PING", "connection_established", "x" * 10_000])
 def test_a_type_that_is_not_known_is_named_and_the_known_ones_too(kind: str) -> None:
-    with pytest.raises(UnknownType, match="there are authenticate, cancel, decide, ping, subscribe") as refused:
+    with pytest.raises(UnknownType, match="there are answer, authenticate, cancel, decide, ping, subscribe") as refused:
         read_frame(text(type=kind))
     assert refused.value.code == "unknown_type"
     assert len(str(refused.value)) < 300

@@ -534,7 +534,7 @@ def test_inside_a_call_that_could_not_be_made_again_nobody_is_asked() -> None:
         made[:] = [bench(pay, tool(nested))]
         (said,) = await made[0].ask(("nested", '{"amount": 1}'))
         assert said.startswith(
-            "error: pay needs approval, and is called inside a call of a tool that is not idempotent"
+            "error: pay waits for a person, and is called inside a call of a tool that is not idempotent"
         )
         assert requested(made[0]) == []
         assert sorted(made[0].recorder.codes()) == ["error", "ok"]

@@ -28,15 +28,25 @@ where user_id = :user_id and run_id = :run_id and status = 'waiting' and ended_a
 
 -- name: decisions
 select approval_id, decision, decided_by, note from approvals
-where user_id = :user_id and run_id = :run_id and decision is not null;
+where user_id = :user_id and run_id = :run_id and decision is not null
+union all
+select question_id, case when content is null then 'expired' else 'answer' end,
+       case when content is null then 'system' else user_id end, content
+from questions where user_id = :user_id and run_id = :run_id and closed_at is not null;
 
 -- name: undecided
-select count(*), min(expires_at) from approvals
-where user_id = :user_id and run_id = :run_id and decision is null;
+select count(*), min(expires_at) from (
+  select expires_at from approvals where user_id = :user_id and run_id = :run_id and decision is null
+  union all
+  select expires_at from questions where user_id = :user_id and run_id = :run_id and closed_at is null
+) as asked;
 
 -- name: decided_and_not_told
-select count(*) from approvals
-where user_id = :user_id and run_id = :run_id and decision is not null and told = 0;
+select count(*) from (
+  select told from approvals where user_id = :user_id and run_id = :run_id and decision is not null and told = 0
+  union all
+  select told from questions where user_id = :user_id and run_id = :run_id and closed_at is not null and told = 0
+) as decided;
 
 -- name: park
 update runs set status = :status, wakes_at = cast(:wakes_at as bigint), executor = null, posted = 1

@@ -169,6 +169,9 @@ delete from steps where user_id = :user_id and run_id = :run_id;
 -- name: prune_approvals
 delete from approvals where user_id = :user_id and run_id = :run_id;
 
+-- name: prune_questions
+delete from questions where user_id = :user_id and run_id = :run_id;
+
 -- name: pruned
 update runs set pruned = 1 where user_id = :user_id and run_id = :run_id;
 
