@@ -28,6 +28,13 @@ PREFIX = "NETRA_"
 MIN_SECRET = 32
 _WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "netra", "development", "insecure", "example"})
 
+_UPLOADS = (
+    "text/plain", "text/markdown", "text/csv", "text/tab-separated-values", "application/json",
+    "application/x-ndjson", "application/yaml", "application/xml", "application/pdf",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.apache.parquet", "image/png", "image/jpeg", "image/webp", "image/gif",
+)  # fmt: skip
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _PRICE = re.compile(r"([^:=\s]+:[^=\s]+)=(\d+\.?\d*|\.\d+)/(\d+\.?\d*|\.\d+)")
 
@@ -104,26 +111,7 @@ class Settings(BaseSettings):
     upload_bytes: Positive = Field(50 * 1024**2, description="Size of one file of a thread.")
     image_bytes: Positive = Field(10 * 1024**2, description="Size of the pictures of one model request together.")
     upload_types: Names = Field(
-        tuple(
-            [
-                "text/plain",
-                "text/markdown",
-                "text/csv",
-                "text/tab-separated-values",
-                "application/json",
-                "application/x-ndjson",
-                "application/yaml",
-                "application/xml",
-                "application/pdf",
-                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-                "application/vnd.apache.parquet",
-                "image/png",
-                "image/jpeg",
-                "image/webp",
-                "image/gif",
-            ]
-        ),
+        _UPLOADS,
         description="Media types of files that users may upload, comma separated.",
     )
     files_bytes_per_user: Positive = Field(1024**3, description="Size of all files of one user together.")
