@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netra_apex.core.context import UserExecutionContext
     from netra_apex.core.messages import (
         AssistantMessage,
+        Image,
         Reply,
         SystemMessage,
         ToolCall,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from netra_apex.runtime import Runtime
     from netra_apex.server import create_app
     from netra_apex.settings import Settings
-    from netra_apex.tools import ask_user, tool
+    from netra_apex.tools import ask_user, list_files, read_file, tool
     from netra_apex.tools.mcp import MCPServer
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "ChatAgent",
     "ChatOrchestrator",
     "ConfigurationError",
+    "Image",
     "MCPServer",
     "Mission",
     "NetraError",
@@ -79,6 +81,8 @@ __all__ = [
     "from_langgraph",
     "from_openai_agents",
     "from_pydantic_ai",
+    "list_files",
+    "read_file",
     "tool",
 ]
 
@@ -92,6 +96,7 @@ _HOME = {
     "ChatAgent": "netra_apex.agents",
     "ChatOrchestrator": "netra_apex.agents",
     "ConfigurationError": "netra_apex.errors",
+    "Image": "netra_apex.core.messages",
     "MCPServer": "netra_apex.tools.mcp",
     "Mission": "netra_apex.agents",
     "NetraError": "netra_apex.errors",
@@ -117,6 +122,8 @@ _HOME = {
     "UserMessage": "netra_apex.core.messages",
     "ask_user": "netra_apex.tools",
     "create_app": "netra_apex.server",
+    "list_files": "netra_apex.tools",
+    "read_file": "netra_apex.tools",
     "from_function": "netra_apex.agents.adapters.function",
     "from_langgraph": "netra_apex.agents.adapters.langgraph",
     "from_openai_agents": "netra_apex.agents.adapters.openai_agents",

@@ -21,6 +21,7 @@ from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.group import process_group
 from netra_apex.engine.hosting import tool_host
 from netra_apex.engine.lending import EngineParts
+from netra_apex.engine.lent import Belongings
 from netra_apex.engine.limits import Slots
 from netra_apex.errors import ConfigurationError
 from netra_apex.logs import use_standard_logging
@@ -122,9 +123,18 @@ class Runtime:
             def emitter_for(context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
                 return UserWebSocketEmitter(context, stores.runs, hub, redactor, meter, stream)
 
+            kept = Belongings(stores.files, settings.image_bytes)
             budgets = Budgets.of(settings, self.prices.of, stores.budgets)
             parts = EngineParts(
-                self.models.get, stores.runs, self._tools, settings, self.servers, self._park, budgets, executor
+                model=self.models.get,
+                runs=stores.runs,
+                tools=self._tools,
+                belongings=kept,
+                settings=settings,
+                servers=self.servers,
+                park=self._park,
+                budgets=budgets,
+                executor=executor,
             )
             self.engines = ExecutionEngineFactory(self.registry.create, emitter_for, self._slots, parts)
             group = await stack.enter_async_context(process_group())

@@ -15,13 +15,13 @@ from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     PyprojectTomlConfigSettingsSource,
     SettingsConfigDict,
 )
 
 from netra_apex.addresses import SCHEMES, PostgresAddress
+from netra_apex.bounds import Bounds, Days, Names, Seconds
 from netra_apex.errors import ConfigurationError
 
 PREFIX = "NETRA_"
@@ -31,14 +31,8 @@ _WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "netra",
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _PRICE = re.compile(r"([^:=\s]+:[^=\s]+)=(\d+\.?\d*|\.\d+)/(\d+\.?\d*|\.\d+)")
 
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]  # a year at most
-Days = Annotated[float, Field(gt=0, le=3650, allow_inf_nan=False)]
-Dollars = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-Names = Annotated[tuple[str, ...], NoDecode]
 
-
-class Settings(BaseSettings):
+class Settings(Bounds):
     """Everything that may be set, read once: flag, environment, `.env`, `[tool.netra]` in pyproject.toml, default.
 
     `Settings.load(**flags)` raises `ConfigurationError` with a sentence for each value that is wrong; the field names
@@ -78,55 +72,12 @@ class Settings(BaseSettings):
     )
     root_path: str = Field("", description="Path under which a reverse proxy serves the application.")
 
-    runs_per_user: Positive = Field(3, description="Runs of one user at once.")
-    queued_per_user: Annotated[int, Field(ge=0)] = Field(20, description="Runs of one user that may wait.")
-    runs_per_process: Positive = Field(250, description="Runs of one process at once.")
-    connections_per_user: Positive = Field(10, description="Sockets of one user at once.")
-    history_messages: Positive = Field(100, description="Messages of a thread that a model is told.")
-    agent_timeout_seconds: Seconds = Field(120, description="Active time of one agent.")
-    agent_depth: Annotated[int, Field(ge=1, le=10)] = Field(10, description="How deep agents may hand work down.")
-    tool_timeout_seconds: Seconds = Field(30, description="Time of one tool call that declares none.")
-    tool_result_bytes: Annotated[int, Field(ge=256)] = Field(
-        65_536, description="Size of a tool's result; more is cut, and says so."
-    )
-    tool_memory_bytes: Annotated[int, Field(ge=16 * 1024**2)] = Field(
-        1024**3, description="Memory of an isolated tool's process, beyond what its module takes."
-    )
-    tool_processes: Positive = Field(16, description="Isolated tool calls of one process at once.")
-    tool_processes_per_user: Positive = Field(4, description="Isolated tool calls of one user at once.")
-    max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
-    retention_days: Days = Field(30, description="How long the events of a run that has ended can be read again.")
-    approval_days: Days = Field(30, description="How long a person has to decide on a call, or to answer a question.")
-    mcp_servers: Path | None = Field(None, description="File of MCP servers, JSON or TOML.")
-    mcp_sessions: Positive = Field(200, description="Sessions of one process with MCP servers at once.")
-    mcp_sessions_per_user: Positive = Field(10, description="Sessions of one user with MCP servers at once.")
-    mcp_idle_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        60, description="How long a session with an MCP server is kept that no run uses."
-    )
-    frame_bytes: Annotated[int, Field(ge=100)] = Field(65_536, description="Size of a frame that a client sends.")
-    frames_per_minute: Positive = Field(60, description="Frames of one connection in the long run.")
-    frames_burst: Positive = Field(30, description="Frames of one connection at once.")
-    body_bytes: Annotated[int, Field(ge=1024)] = Field(1_048_576, description="Size of an HTTP request's body.")
-    heartbeat_seconds: Seconds = Field(25, description="Time between WebSocket pings, and time to answer one.")
-    drain_seconds: Seconds = Field(20, description="Time that running runs have to end when the server stops.")
-
-    run_tokens: Positive | None = Field(None, description="Tokens that one run may use, its members' included.")
-    run_cost_usd: Dollars | None = Field(None, description="What one run may cost.")
-    user_tokens_per_day: Positive | None = Field(None, description="Tokens that one user may use in a day (UTC).")
-    user_cost_usd_per_day: Dollars | None = Field(None, description="What one user may cost in a day (UTC).")
-    day_tokens: Positive | None = Field(None, description="Tokens that all users together may use in a day (UTC).")
-    day_cost_usd: Dollars | None = Field(None, description="What all users together may cost in a day (UTC).")
-    model_output_tokens: Positive = Field(4096, description="Longest answer of a model while there is a budget.")
-    model_prices: Names = Field(
-        (), description="provider:name=INPUT/OUTPUT, US dollars per million tokens, comma separated."
-    )
-
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY", description="Key for openai:.")
     openai_base_url: str = Field(
         "https://api.openai.com/v1", validation_alias="OPENAI_BASE_URL", description="Where openai: is."
     )
 
-    @field_validator("allowed_origins", "trusted_proxies", "model_prices", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", "model_prices", "upload_types", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -33,7 +33,9 @@ def each_document(test):
 
 def written(value):
     """A default as settings.md writes it."""
-    return "" if value in (None, (), "") else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    return "" if value in (None, "") else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 def test_every_setting_is_documented_with_its_default_and_no_other():

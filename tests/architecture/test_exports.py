@@ -16,6 +16,7 @@ TOP_LEVEL = [
     "ChatAgent",
     "ChatOrchestrator",
     "ConfigurationError",
+    "Image",
     "MCPServer",
     "Mission",
     "NetraError",
@@ -45,6 +46,8 @@ TOP_LEVEL = [
     "from_langgraph",
     "from_openai_agents",
     "from_pydantic_ai",
+    "list_files",
+    "read_file",
     "tool",
 ]
 PUBLIC = ("netra_apex", "netra_apex.testing", "netra_apex.client")

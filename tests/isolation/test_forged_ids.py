@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import get_args
 
+import aiohttp
 import msgspec
 import pytest
 from tests.support.bounded import passed
@@ -22,7 +23,7 @@ SSE = {"Accept": "text/event-stream"}
 # Operations that name nothing of anybody: they act on the caller's own, or on nobody's.
 NAMELESS = {
     "login", "refresh", "logout", "me", "setup", "list_agents", "create_thread", "healthz", "readyz", "metrics",
-    "list_mcp_servers",
+    "list_mcp_servers", "usage",
 }  # fmt: skip
 # (method, path, body, headers) of each request that can name somebody else's thing; `{name}` is filled in.
 FORGED = {
@@ -40,6 +41,21 @@ FORGED = {
         ("POST", "/api/threads/{thread_id}/runs", {"content": "x", "idempotency_key": "victims-key"}, {}),
         ("POST", "/api/threads/{thread_id}/runs", {"content": "x", "replace": "{message_id}"}, {}),
         ("POST", "/api/threads/{own_thread_id}/runs", {"content": "x", "replace": "{message_id}"}, {}),
+        ("POST", "/api/threads/{thread_id}/runs", {"content": "x", "files": ["{file_id}"]}, {}),
+        ("POST", "/api/threads/{own_thread_id}/runs", {"content": "x", "files": ["{file_id}"]}, {}),
+    ],
+    "upload_file": [("POST", "/api/threads/{thread_id}/files", None, {})],
+    "list_files": [
+        ("GET", "/api/threads/{thread_id}/files", None, {}),
+        ("GET", "/api/threads/{thread_id}/files?limit=1&cursor={message_cursor}", None, {}),
+    ],
+    "download_file": [
+        ("GET", "/api/threads/{thread_id}/files/{file_id}", None, {}),
+        ("GET", "/api/threads/{own_thread_id}/files/{file_id}", None, {}),
+    ],
+    "delete_file": [
+        ("DELETE", "/api/threads/{thread_id}/files/{file_id}", None, {}),
+        ("DELETE", "/api/threads/{own_thread_id}/files/{file_id}", None, {}),
     ],
     "get_run": [("GET", "/api/runs/{run_id}", None, {}), ("GET", "/api/runs/{live_id}", None, {})],
     "cancel_run": [("POST", "/api/runs/{run_id}/cancel", None, {}), ("POST", "/api/runs/{live_id}/cancel", None, {})],
@@ -74,6 +90,8 @@ FRAMES = {
         {"content": "x", "thread_id": "{thread_id}", "idempotency_key": "victims-key"},
         {"content": "x", "thread_id": "{thread_id}", "replace": "{message_id}"},
         {"content": "x", "thread_id": "{own_thread_id}", "replace": "{message_id}"},
+        {"content": "x", "thread_id": "{thread_id}", "files": ["{file_id}"]},
+        {"content": "x", "thread_id": "{own_thread_id}", "files": ["{file_id}"]},
     ],
     "subscribe": [
         {"run_id": "{run_id}"},
@@ -96,7 +114,7 @@ FRAMES = {
     ],
 }
 # Fields of frames that name a thing, and so must be forged above.
-NAMING = {"thread_id", "run_id", "replace", "idempotency_key", "after", "approval_id", "question_id"}
+NAMING = {"thread_id", "run_id", "replace", "idempotency_key", "after", "approval_id", "question_id", "files"}
 NOT_NAMING = {"id", "token", "content", "agent", "if_busy", "decision", "note"}
 
 
@@ -113,6 +131,8 @@ def _fill(value, names):
         return value.format(**names) if "{" in value else value
     if isinstance(value, dict):
         return {_fill(key, names): _fill(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, names) for item in value]
     return value
 
 
@@ -155,6 +175,9 @@ async def _victim(client, server):
             assert (await socket.answer("decide", approval_id=asked["approval_id"], decision=verdict))["type"] == "ok"
             await socket.ended(asks["run_id"])
     await waits(client, login, asks["run_id"])
+    form = aiohttp.FormData()
+    form.add_field("file", b"said by victim", filename="victim.txt")
+    file = (await client.post(f"/api/threads/{done['thread_id']}/files", login, data=form)).json
     questions = []
     for content in ("May", None):
         asks = await socket.ask("asked of victim", agent="asker")
@@ -174,6 +197,7 @@ async def _victim(client, server):
         "busy_id": live["thread_id"],
         "decided_id": approvals[0],
         "approval_id": approvals[1],
+        "file_id": file["file_id"],
         "answered_id": questions[0],
         "question_id": questions[1],
         "cursor": threads["next_cursor"],

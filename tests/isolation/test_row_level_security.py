@@ -17,6 +17,7 @@ from tests.support.bounded import run
 from tests.support.postgres import Database, PostgresServer, sql
 from tests.support.stores import accept, context_of, stamped
 
+from netra_apex.core.belongings import NewFile
 from netra_apex.core.budgets import Bill, Bound, Limits, Reservation
 from netra_apex.core.events import AgentFailed, AgentStarted, ApprovalRequested, QuestionAsked
 from netra_apex.core.ids import new_id
@@ -43,6 +44,8 @@ CONTENT = (
     "questions",
     "credentials",
     "usage_by_day",
+    "files",
+    "file_chunks",
 )
 PEOPLE = ("ada", "bob")
 WAYS = ("owner", "restricted", "superuser")
@@ -106,6 +109,8 @@ async def filled(url: str) -> None:
             question = QuestionAsked(question_id=new_id("que"), call_id="call_2", text=f"{user}'s?")
             await stores.runs.append(context, stamped(AgentStarted(task=f"{user}'s task"), asked, question), [step])
             await stores.runs.keep_transcript(context, [UserMessage(f"{user}'s secret")])
+            new = NewFile(file_id=new_id("fil"), name=f"{user}'s file", media_type="text/csv")
+            await stores.files.add_file(user, context.thread_id, new, content(user))
             wanted = Reservation(user_id=user, run_id=context.run_id, key="2", epoch=1, usage=Usage(10, 10, 1))
             assert await stores.budgets.reserve(wanted, Limits(user=Bound(tokens=100))) is None
             other = await accept(stores, user, "and this")
@@ -113,6 +118,10 @@ async def filled(url: str) -> None:
             bill = Bill(usage=Usage(1, 1, 1), charged=False)
             await stores.runs.append(context_of(other, user), stamped(ending), bill=bill)
             await stores.credentials.put(user, "github", "there", f"{user}'s secret")
+
+
+async def content(user: str) -> AsyncIterator[bytes]:
+    yield f"{user}'s secret".encode()
 
 
 @asynccontextmanager
@@ -425,7 +434,9 @@ def test_every_child_names_its_parent_by_owner_and_id_together(place: Database, 
     }
     # These are their user's, and nothing else's.
     roots = ("threads", "usage_by_day", "credentials")
-    assert parents == {"runs": "threads"} | {table: "runs" for table in CONTENT if table not in roots}
+    elsewhere = {"runs": "threads", "files": "threads", "file_chunks": "files"}
+    of_runs = {table: "runs" for table in CONTENT if table not in roots}
+    assert parents == of_runs | elsewhere
     # And of accounts, whose id is the owner itself.
     others = {(child, parent) for child, parent, *_ in found} - set(parents.items())
     assert others == {("sessions", "users"), ("spent_tokens", "users"), ("spent_tokens", "sessions")}

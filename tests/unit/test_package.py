@@ -11,10 +11,11 @@ from netra_apex.tools import Tool
 
 PUBLIC = {
     "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
-    "ConfigurationError", "MCPServer", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply", "Result",
-    "Review", "RunFailed", "RunScope", "Runtime", "ScopeChatModel", "Settings", "SupervisorAgent", "SystemMessage",
-    "Team", "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext", "UserMessage", "ask_user",
-    "create_app", "from_function", "from_langgraph", "from_openai_agents", "from_pydantic_ai", "tool",
+    "ConfigurationError", "Image", "MCPServer", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply",
+    "Result", "Review", "RunFailed", "RunScope", "Runtime", "ScopeChatModel", "Settings", "SupervisorAgent",
+    "SystemMessage", "Team", "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext",
+    "UserMessage", "ask_user", "create_app", "from_function", "from_langgraph", "from_openai_agents",
+    "from_pydantic_ai", "list_files", "read_file", "tool",
 }  # fmt: skip
 
 

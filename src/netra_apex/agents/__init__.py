@@ -7,10 +7,11 @@ from netra_apex.agents.orchestrator import ChatOrchestrator
 from netra_apex.agents.plan import Mission, Phase, Plan
 from netra_apex.agents.registry import AgentRegistry
 from netra_apex.agents.report import MissionReport, TeamReport
-from netra_apex.agents.supervisor import HISTORY, SupervisorAgent
+from netra_apex.agents.supervisor import FILES, HISTORY, SupervisorAgent
 from netra_apex.agents.team import Team
 
 __all__ = [
+    "FILES",
     "HISTORY",
     "AgentRegistry",
     "Assignment",

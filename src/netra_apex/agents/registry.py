@@ -8,7 +8,7 @@ from typing import cast
 
 from netra_apex.agents.base import BaseAgent, description_of
 from netra_apex.agents.sharing import check_sharing, detach
-from netra_apex.agents.supervisor import HISTORY, SupervisorAgent
+from netra_apex.agents.supervisor import FILES, HISTORY, SupervisorAgent
 from netra_apex.core.permissions import allows
 from netra_apex.errors import NotFound, RegistryError
 from netra_apex.tools.mcp import MCPServer
@@ -132,8 +132,9 @@ def _check_members(agent: type[SupervisorAgent], known: dict[str, type[BaseAgent
         if tool.name.removeprefix("delegate_") in names:
             raise RegistryError(agent.__qualname__, f"its tool {tool.name} has the name of a member's")
     for name in agent.share:
-        if name != HISTORY:
-            raise RegistryError(agent.__qualname__, f"it shares {name!r}; the model can hand on {HISTORY!r} alone")
+        if name not in (FILES, HISTORY):
+            said = f"it shares {name!r}; the model can hand on {HISTORY!r} and {FILES!r} alone"
+            raise RegistryError(agent.__qualname__, said)
     for member in agent.members:
         if member not in known.values():
             _check(member, known)

@@ -4,16 +4,16 @@ import asyncio
 import contextlib
 import signal
 import sys
-import termios
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
 
+from netra_apex.cli.attaching import Attaching, names_of
 from netra_apex.cli.deciding import Waiting, open_questions, waiting_calls
 from netra_apex.cli.pens import PlainPen, TerminalPen
-from netra_apex.cli.terminal import one_line, printable, read_line
+from netra_apex.cli.terminal import one_line, printable, read_line, unechoed
 from netra_apex.cli.transcript import BAD, DIM, Pen, Transcript, about_connection, call_of
 from netra_apex.client import Client, Connection, ConnectionLost, LiveRun, RequestRefused, ServerUnreachable, UsageInfo
 from netra_apex.client.live import Notice
@@ -24,6 +24,7 @@ HELP = """\
 /new           begin another conversation
 /threads       your conversations; /thread ID goes on with one
 /agents        who can answer; /agent NAME chooses
+/attach PATH   sends a file with your next message; without PATH: what is attached
 /approvals     the calls that wait for your decision, in all conversations
 /approve NOTE  lets the oldest of this conversation be made; /reject NOTE does not (with a note or without)
 /questions     the questions that wait for your answer, in all conversations
@@ -73,6 +74,7 @@ async def talk(wishes: Wishes, password: str) -> bool:
 
         async with client.connect(notices=True, idle=idle) as connection:
             conversation = Conversation(client, connection, pen, wishes)
+            conversation.attaching.most_bytes = (await connection.established()).limits.get("upload_bytes")
             if wishes.agent is not None:
                 await conversation.choose(wishes.agent)
             if wishes.thread_id is not None:
@@ -130,6 +132,7 @@ class Conversation:
         self._connection = connection
         self._thread_id: str | None = None
         self._agent: str | None = None
+        self.attaching = Attaching(client, pen)
         self._waiting: dict[str, Waiting] = {}
 
     async def tell_what_waits(self) -> bool:
@@ -153,21 +156,22 @@ class Conversation:
         if not await self._free():
             self.pen.line("decide first on what waits, with /approve or /reject; or begin a /new conversation", BAD)
             return False
-        async with _unechoed():
+        async with unechoed():
             run = await self._send(text)
         if run is None:
             return False
         self._thread_id = run.thread_id
+        self.attaching.sent()
         return await self._show(run)
 
     async def go_on(self, thread_id: str) -> None:
         """Makes this the conversation, shows its last messages, and the runs in it that have not ended."""
         thread = await self._client.thread(thread_id)
         messages = await self._client.messages(thread_id)
-        self._thread_id = thread_id
+        self._leave(thread_id)
         for message in messages.items[-6:]:
             who = "you" if message.role == "user" else "agent"
-            self.pen.line(f"{who}: {one_line(message.content, 200)}", "dim")
+            self.pen.line(f"{who}: {one_line(message.content, 200)}{names_of(message.files)}", "dim")
         for run in thread.runs:
             if (waiting := self._waiting.pop(run.run_id, None)) is not None:
                 waiting.transcript.ask_again()
@@ -190,8 +194,12 @@ class Conversation:
             case ["/help"]:
                 self.pen.data(HELP)
             case ["/new"]:
-                self._thread_id = None
+                self._leave(None)
                 self.pen.line("a new conversation", "dim")
+            case ["/attach"]:
+                self.attaching.show()
+            case ["/attach", *_]:
+                return await self._attach(line.partition(" ")[2].strip())
             case ["/agents"]:
                 for agent in await self._client.agents():
                     self.pen.data(f"{agent.name:<16} {one_line(agent.description, 100)}".rstrip())
@@ -226,11 +234,23 @@ class Conversation:
                 raise UnknownCommand(words[0])
         return True
 
+    def _leave(self, thread_id: str | None) -> None:
+        """Makes this the conversation."""
+        if thread_id != self._thread_id:
+            self.attaching.leave()
+        self._thread_id = thread_id
+
+    async def _attach(self, path: str) -> bool:
+        thread_id = await self.attaching.attach(path, self._thread_id)
+        self._thread_id = thread_id or self._thread_id
+        return thread_id is not None
+
     async def _send(self, text: str) -> LiveRun | None:
         """The run that a message becomes, as soon as there is a server; None where Ctrl-C took it back before."""
         connection = self._connection
         held, came_back = not connection.up, connection.reconnects
-        sending = asyncio.ensure_future(connection.send(text, thread_id=self._thread_id, agent=self._agent))
+        message = connection.send(text, thread_id=self._thread_id, agent=self._agent, files=self.attaching.ids)
+        sending = asyncio.ensure_future(message)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, sending.cancel)
         try:
@@ -293,7 +313,7 @@ class Conversation:
     async def _show(self, run: LiveRun, transcript: Transcript | None = None) -> bool:
         """Shows a run to its end, or to where it waits for a person; False where it has not completed."""
         waiting = Waiting(run, transcript or Transcript(self.pen))
-        async with _unechoed(), self._cancelling(run, waiting.transcript):
+        async with unechoed(), self._cancelling(run, waiting.transcript):
             waits = await waiting.show(self._client)
         if waits:
             self._waiting[run.run_id] = waiting
@@ -333,22 +353,6 @@ def usage_line(usage: UsageInfo) -> str:
     rest = [f"{left.tokens:,} tokens"] if left.tokens is not None else []
     rest += [f"${left.cost_usd:.4f}"] if left.cost_usd is not None else []
     return f"{said}; {' and '.join(rest)} left until {usage.renews_at:%Y-%m-%d %H:%M} UTC" if rest else said
-
-
-@asynccontextmanager
-async def _unechoed() -> AsyncGenerator[None]:
-    """Keeps what is typed meanwhile, Ctrl-C's own ^C included, out of the answer; the next prompt has it."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    before = termios.tcgetattr(sys.stdin)
-    silent = termios.tcgetattr(sys.stdin)
-    silent[3] &= ~termios.ECHO
-    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def _lines() -> Read:

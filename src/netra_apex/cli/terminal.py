@@ -3,7 +3,9 @@
 import getpass
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import termios
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -85,3 +87,19 @@ def read_password(*, from_stdin: bool, twice: bool = False) -> str:
     if twice and getpass.getpass("Once more: ") != password:
         raise ConfigurationError("the two passwords differ")
     return password
+
+
+@asynccontextmanager
+async def unechoed() -> AsyncGenerator[None]:
+    """Keeps what is typed meanwhile, Ctrl-C's own ^C included, out of the answer; the next prompt has it."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    silent = termios.tcgetattr(sys.stdin)
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)

@@ -1,9 +1,12 @@
 """`Client`: a user's side of a netra server."""
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Self
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from netra_apex.client.connection import Connection
@@ -15,6 +18,7 @@ from netra_apex.client.values import (
     AgentInfo,
     ApprovalInfo,
     EventPage,
+    FileInfo,
     Listing,
     Login,
     MessageInfo,
@@ -25,6 +29,7 @@ from netra_apex.client.values import (
     UsageInfo,
 )
 from netra_apex.core.events import DurableEvent
+from netra_apex.core.files import file_name
 
 
 class Client:
@@ -105,6 +110,28 @@ class Client:
         body = await self._api.call("GET", f"/api/threads/{_part(thread_id)}/messages", params=_page(limit, cursor))
         return read_as(Listing[MessageInfo], body, "a list of messages")
 
+    async def new_thread(self, title: str = "") -> ThreadInfo:
+        """Begins a conversation; without a title it gets one from its first message."""
+        body = await self._api.call("POST", "/api/threads", json={"title": title} if title else {})
+        return read_as(ThreadInfo, body, "a thread")
+
+    async def upload(self, thread_id: str, file: Path | bytes, name: str | None = None) -> FileInfo:
+        """Adds a file to a conversation: one of this machine's, read as it is sent, or these bytes under this name.
+
+        Raises:
+            OSError: it cannot be read.
+            Invalid: there is nothing that it could be called.
+        """
+        called = file_name(name or (file.name if isinstance(file, Path) else ""))
+        size = await asyncio.to_thread(_size, file)
+        body = await self._api.upload(f"/api/threads/{_part(thread_id)}/files", partial(_opened, file), called, size)
+        return read_as(FileInfo, body, "a file")
+
+    async def files(self, thread_id: str, *, limit: int = 50, cursor: str | None = None) -> Listing[FileInfo]:
+        """A page of a conversation's files, the oldest first."""
+        body = await self._api.call("GET", f"/api/threads/{_part(thread_id)}/files", params=_page(limit, cursor))
+        return read_as(Listing[FileInfo], body, "a list of files")
+
     async def run(self, run_id: str) -> RunInfo:
         """Where a run stands."""
         return read_as(RunInfo, await self._api.call("GET", f"/api/runs/{_part(run_id)}"), "a run")
@@ -138,6 +165,18 @@ class Client:
             if not page.events or events[-1].seq >= page.last_seq:
                 return tuple(events)
             after = events[-1].seq
+
+
+def _size(file: Path | bytes) -> int:
+    """How many bytes a file has, if it can be read."""
+    if isinstance(file, bytes):
+        return len(file)
+    with file.open("rb") as opened:
+        return opened.seek(0, io.SEEK_END)
+
+
+def _opened(file: Path | bytes) -> BinaryIO:
+    return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
 
 
 def _page(limit: int, cursor: str | None) -> dict[str, str]:

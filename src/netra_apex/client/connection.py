@@ -58,7 +58,7 @@ class Connection:
         """
         return await self._greeting
 
-    async def send(
+    async def send(  # noqa: PLR0913 - what a message may have, each by its name
         self,
         content: str,
         *,
@@ -67,14 +67,17 @@ class Connection:
         replace: str | None = None,
         if_busy: IfBusy = "enqueue",
         idempotency_key: str | None = None,
+        files: Sequence[str] = (),
     ) -> LiveRun:
         """Sends a message (in a new thread unless `thread_id` names one) and follows the run that it becomes.
+
+        `files` are ids of files of that thread.
 
         Raises:
             RequestRefused: the server will not have it, with the code and the reason.
             ServerUnreachable, ConnectionLost, ConnectionRefused, ConnectionOver: there is no server to have it.
         """
-        optional = {"thread_id": thread_id, "agent": agent, "replace": replace}
+        optional = {"thread_id": thread_id, "agent": agent, "replace": replace, "files": list(files) or None}
         accepted = await self._ask(
             {
                 "type": "user_message",

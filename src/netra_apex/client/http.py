@@ -3,9 +3,10 @@
 import asyncio
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from functools import partial
+from typing import Any, BinaryIO, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -19,6 +20,7 @@ T = TypeVar("T")
 SUBPROTOCOL = "netra.v1"
 LONGEST_FRAME = 32 * 1024 * 1024
 PING_SECONDS = 20.0
+SLOWEST_UPLOAD = 64 * 1024  # bytes a second: a file has as much time as it needs at this pace
 RENEWAL_SHARE = 0.25
 RENEWAL_SECONDS = 30.0
 _CODES = {401: "unauthenticated", 403: "forbidden", 404: "not_found"}
@@ -110,14 +112,28 @@ class Api:
             RequestRefused: the server says no, with a code.
             ServerUnreachable: nothing answers, or no netra server.
         """
+        return await self._as_user(partial(self.request, method, path, json=json, params=params))
+
+    async def upload(self, path: str, open_file: Callable[[], BinaryIO], name: str, size: int) -> bytes:
+        """Sends a file, which is opened anew for each attempt; the answer's body. Raises as `call` does."""
+
+        async def sending(*, token: str) -> bytes:
+            form = aiohttp.FormData(quote_fields=False)  # a name goes as it is, as browsers send it
+            form.add_field("file", open_file(), filename=name, content_type="application/octet-stream")
+            timeout = aiohttp.ClientTimeout(total=self.timeout + size / SLOWEST_UPLOAD)
+            return await self._read("POST", path, data=form, timeout=timeout, headers=_bearer(token))
+
+        return await self._as_user(sending)
+
+    async def _as_user(self, asking: Callable[..., Awaitable[bytes]]) -> bytes:
         credential = await self.credential()
         try:
-            return await self.request(method, path, json=json, params=params, token=credential.token)
+            return await asking(token=credential.token)
         except RequestRefused as error:
             if error.status != 401:
                 raise
         credential = await self.credential(stale=credential)
-        return await self.request(method, path, json=json, params=params, token=credential.token)
+        return await asking(token=credential.token)
 
     async def request(
         self,
@@ -129,11 +145,11 @@ class Api:
         token: str | None = None,
     ) -> bytes:
         """The body of an answer to whoever holds `token`; raises as `call` does."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return await self._read(method, path, json=json, params=params, headers=_bearer(token))
+
+    async def _read(self, method: str, path: str, **more: Any) -> bytes:
         try:
-            async with self._open().request(
-                method, self.url + path, json=json, params=params, headers=headers, allow_redirects=False
-            ) as response:
+            async with self._open().request(method, self.url + path, allow_redirects=False, **more) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServerUnreachable(self.url, _reason(error, self.timeout)) from error
@@ -187,6 +203,10 @@ def read_as(kind: type[T], body: bytes, what: str) -> T:
         return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
         raise UnreadableFrame(what, str(error)) from error
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _reason(error: Exception, seconds: float) -> str:

@@ -33,6 +33,14 @@ class ThreadInfo(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class FileInfo(msgspec.Struct, frozen=True):
+    """A file of a thread; `size` is in bytes."""
+
+    file_id: str
+    name: str
+    size: int
+
+
 class MessageInfo(msgspec.Struct, frozen=True):
     """A message of a thread."""
 
@@ -41,6 +49,7 @@ class MessageInfo(msgspec.Struct, frozen=True):
     role: Literal["user", "assistant"]
     content: str
     created_at: datetime
+    files: tuple[FileInfo, ...] = ()
 
 
 class RunInfo(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
-from netra_apex.core.messages import ModelMessage
+from netra_apex.core.messages import Attachment, ModelMessage
 from netra_apex.errors import Invalid
 
 Verdict = Literal["approve", "reject"]
@@ -14,6 +14,7 @@ MAX_CONTENT = 100_000  # code points of one message; a socket's frame is bounded
 MAX_NOTE = 2_000  # of what a person remarks on a decision
 MAX_ANSWER = 10_000  # of an answer to a question: within what a tool may give, and a socket's frame
 MAX_KEY = 200
+MAX_FILES = 20  # of one message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,7 @@ class Message:
     role: Literal["user", "assistant"]
     content: str
     created_at: datetime
+    files: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +45,8 @@ class Post:
     """A user's message as it is sent: by socket and by HTTP alike.
 
     `thread_id` None begins a thread, `agent` None is the registry's default. `replace` names an earlier message of
-    the user's in that thread: it and all that followed it give way to this one (edit and retry).
+    the user's in that thread: it and all that followed it give way to this one (edit and retry). `files` are the ids
+    of files of that thread which come with the message.
     """
 
     content: str
@@ -52,6 +55,7 @@ class Post:
     replace: str | None = None
     if_busy: IfBusy = "enqueue"
     idempotency_key: str | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +74,7 @@ class Admitted:
     """An accepted post with what was said in its thread before it, as that stood in the same moment.
 
     `started`: it is this process's to carry out, now. `queued` is the event that it waits, which is stored, as JSON.
-    `steers`: it made no run, but is for the one that its thread has.
+    `steers`: it made no run, but is for the one that its thread has. `files` are those that came with it.
     """
 
     accepted: Accepted
@@ -78,6 +82,7 @@ class Admitted:
     started: bool = False
     queued: str | None = None
     steers: bool = False
+    files: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +151,12 @@ def check_post(post: Post) -> Post:
         value: str | None = getattr(post, name)
         if value is not None:
             check_text(name, value, limit=MAX_KEY)
+    for file_id in post.files:
+        check_text("a file's id", file_id, limit=MAX_KEY)
+    if len(post.files) > MAX_FILES:
+        raise Invalid(f"files has {len(post.files)}; {MAX_FILES} is the most for one message")
+    if post.files and post.thread_id is None:
+        raise Invalid("files are a thread's: thread_id is missing")
     if post.replace is not None and post.thread_id is None:
         raise Invalid("replace names a message of a thread: thread_id is missing")
     return post

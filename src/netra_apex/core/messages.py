@@ -6,6 +6,9 @@ from typing import Any, Self, cast
 
 import msgspec
 
+IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")  # those that models see
+FILES_CAME = "\n\nFiles that came with this message:"
+
 
 class ToolCall(msgspec.Struct, frozen=True):
     """A call that a model asks for; `arguments` is the model's own text, which may not even be JSON."""
@@ -21,10 +24,29 @@ class SystemMessage(msgspec.Struct, frozen=True, tag_field="role", tag="system")
     content: str
 
 
-class UserMessage(msgspec.Struct, frozen=True, tag_field="role", tag="user"):
-    """What the person said."""
+class Attachment(msgspec.Struct, frozen=True):
+    """A file that came with a message; `size` is in bytes."""
+
+    file_id: str
+    name: str
+    media_type: str
+    size: int
+
+
+class Image(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A picture for models that see: its bytes, or the id of a file of this thread, whose bytes no journal keeps."""
+
+    media_type: str
+    data: bytes = b""
+    file_id: str = ""
+
+
+# Without what is left out: a message is the same in a journal, whether or not it could have had pictures then.
+class UserMessage(msgspec.Struct, frozen=True, tag_field="role", tag="user", omit_defaults=True):
+    """What the person said, and the pictures that came with it."""
 
     content: str
+    images: tuple[Image, ...] = ()
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
@@ -114,6 +136,15 @@ def answered(messages: Sequence[ModelMessage]) -> list[ModelMessage]:
         else:
             kept.append(message)
     return kept
+
+
+def told_with(content: str, files: Sequence[Attachment]) -> UserMessage:
+    """A message of the user's as a model is told it: with the files that came along, and the pictures among them."""
+    if not files:
+        return UserMessage(content)
+    lines = [f"- {file.name} ({file.media_type}, {file.size} bytes), file_id: {file.file_id}" for file in files]
+    images = tuple(Image(file.media_type, file_id=file.file_id) for file in files if file.media_type in IMAGES)
+    return UserMessage("\n".join((f"{content}{FILES_CAME}", *lines)), images)
 
 
 def clean(text: str) -> str:

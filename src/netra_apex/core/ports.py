@@ -4,17 +4,18 @@
 what happens: `core.voices`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from netra_apex.core.accounts import Session, User
+from netra_apex.core.belongings import NewFile, StoredFile
 from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Admitted, Approval, Message, Page, Post, Question, Thread, Verdict
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.journal import Decision, LedgerEntry, Step
-from netra_apex.core.messages import ModelMessage
+from netra_apex.core.messages import ModelMessage, UserMessage
 from netra_apex.core.runs import Claim, Run, RunStatus, Seat
 
 
@@ -101,6 +102,34 @@ class Conversations(Protocol):
     async def unfinished(self, user_id: str, thread_id: str) -> tuple[Run, ...]: ...
 
 
+class Files(Protocol):
+    """Files of threads. Every method takes owner and thread, and another's file is as none (G5).
+
+    A file is there once all of it is.
+    """
+
+    async def files(self, user_id: str, thread_id: str, *, limit: int, cursor: str | None) -> Page[StoredFile] | None:
+        """A page of the thread's files, oldest first; None where the user has no such thread."""
+        ...
+
+    async def file(self, user_id: str, thread_id: str, file_id: str) -> StoredFile | None: ...
+
+    async def add_file(self, user_id: str, thread_id: str, new: NewFile, content: AsyncIterable[bytes]) -> StoredFile:
+        """Stores what comes, piece by piece; the file of an id that is there already is answered as it is.
+
+        Raises:
+            NotFound: the user has no such thread, or has it no longer.
+            Invalid, TooLarge: nothing came, or too much, for a file or for its user.
+        """
+        ...
+
+    def read_file(self, user_id: str, thread_id: str, file_id: str) -> AsyncIterator[bytes]:
+        """What is in it, piece by piece. Raises: NotFound."""
+        ...
+
+    async def delete_file(self, user_id: str, thread_id: str, file_id: str) -> bool: ...
+
+
 class Runs(Protocol):
     """Runs and their event log. Every method but the operator's takes the owner.
 
@@ -160,8 +189,8 @@ class Runs(Protocol):
         """(seq, JSON) of the events after `after`, in order, at most `limit`."""
         ...
 
-    async def steering(self, user_id: str, run_id: str, heard: int) -> tuple[tuple[int, str], ...]:
-        """(ordinal, content) of the messages that the run was given while it was under way, after this one."""
+    async def steering(self, user_id: str, run_id: str, heard: int) -> tuple[tuple[int, UserMessage], ...]:
+        """(ordinal, message) of the messages that the run was given while it was under way, after this one."""
         ...
 
     async def prune(self, before: datetime, limit: int = 100) -> int:

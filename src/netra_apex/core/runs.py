@@ -27,6 +27,7 @@ from netra_apex.core.events import (
     ToolExecuting,
     is_terminal,
 )
+from netra_apex.core.messages import Attachment
 from netra_apex.errors import IllegalTransition
 
 
@@ -277,8 +278,8 @@ class Run:
 class Claim:
     """What who takes a run up is told of it. `recoveries` is how often in a row it was taken up without a step done.
 
-    `task` is what it was asked, `permissions` what its user had then. A run that was not `posted` is a program's own.
-    One that `waited` did so for a person: nothing of it was under way.
+    `task` is what it was asked, `files` what came with that, `permissions` what its user had then. A run that was not
+    `posted` is a program's own. One that `waited` did so for a person: nothing of it was under way.
     """
 
     epoch: int
@@ -288,6 +289,7 @@ class Claim:
     task: str
     run: Run = field(compare=False)
     waited: bool = False
+    files: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

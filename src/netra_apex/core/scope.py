@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, overload
 
+from netra_apex.core.belongings import UserStore
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.messages import ModelMessage, Reply, ToolCall, ToolMessage
 from netra_apex.core.runs import Result
@@ -56,6 +57,11 @@ class RunScope(ABC):
     def tools(self) -> ToolCalls:
         """Tool calls from code."""
 
+    @property
+    @abstractmethod
+    def store(self) -> UserStore:
+        """What this run's user keeps, bound to that user: the files of its thread."""
+
     @abstractmethod
     async def think(self, text: str) -> None:
         """Tells the user what the agent is about: an `agent_thinking` event."""
@@ -84,8 +90,9 @@ class RunScope(ABC):
         """Hands a task to one of this agent's `members`, and waits for what comes of it.
 
         The member works in a context of its own, one deeper, with no more permissions, and sees the task and what
-        `share` names: `"history"`, and by their names other members that have answered in this run. However it ends,
-        that is a result: where not `ok`, `error` has its code (`agent_error`, `agent_timeout`, `denied`, …) and why.
+        `share` names: `"history"`, `"files"`, and by their names other members that have answered in this run. However
+        it ends, that is a result: where not `ok`, `error` has its code (`agent_error`, `agent_timeout`, `denied`, …)
+        and why.
 
         Raises:
             TypeError: it is no member of this agent, or takes no such task.

@@ -300,7 +300,8 @@ class LocalRunner:
                     engine.cancel(run.halted.by)
                 if run.steered:
                     engine.steer()
-                await engine.run(order.agent, order.task, history=None if order.taken_up is not None else order.history)
+                history = order.history if order.taken_up is None else None
+                await engine.run(order.agent, order.task, history=history, files=order.files)
             if engine.waits and run.halted is not None:
                 await self._end_left(run, run.halted)
         except TakenOver as gone:

@@ -145,7 +145,7 @@ class Admission:
         if not accepted.repeated and not admitted.steers:
             self._accepted(context, admitted)
         if admitted.started:
-            self._runner.start(Order(context, agent, content, admitted.history))
+            self._runner.start(Order(context, agent, content, admitted.history, files=admitted.files))
             return replace(accepted, status=RunStatus.RUNNING)
         if room:
             self._runner.free()

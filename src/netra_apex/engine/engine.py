@@ -15,13 +15,13 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import MAX_CONTENT, check_text
 from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, AgentStarted, CallError, Ending
 from netra_apex.core.journal import Journal
-from netra_apex.core.messages import AssistantMessage, ModelMessage, answered, as_said
+from netra_apex.core.messages import AssistantMessage, Attachment, ModelMessage, answered, as_said
 from netra_apex.core.permissions import allows
 from netra_apex.core.runs import Result, RunStatus
 from netra_apex.core.voices import RunEmitter, Voice
 from netra_apex.engine.acting import act, ending_of, forget, let_go, made, outcome
 from netra_apex.engine.lending import EngineParts, Lending
-from netra_apex.engine.lent import Lent
+from netra_apex.engine.lent import Asked, Lent
 from netra_apex.engine.scope import EngineScope
 from netra_apex.engine.steering import Steering
 from netra_apex.errors import AgentFailed as AgentBroke
@@ -62,11 +62,18 @@ class UserExecutionEngine:
         read = partial(parts.runs.steering, context.user_id, context.run_id)
         self._steering = Steering(read, waits=websocket_emitter.stream.epoch > 1)
 
-    async def run(self, agent: str, task: str, *, history: tuple[ModelMessage, ...] | None = None) -> Result:
+    async def run(
+        self,
+        agent: str,
+        task: str,
+        *,
+        history: tuple[ModelMessage, ...] | None = None,
+        files: tuple[Attachment, ...] = (),
+    ) -> Result:
         """Runs the agent on the task, to the end, and tells how it ended. A failure is a result, not an exception.
 
         `history` is what was said in the thread before, for a run that was accepted with it; left out, it is looked
-        up, and a run that does not exist yet is made.
+        up, and a run that does not exist yet is made. `files` came with the task, in its thread.
 
         Raises:
             NotFound: there is no such agent, or the context's thread is not the user's. Nothing was told.
@@ -78,7 +85,7 @@ class UserExecutionEngine:
             raise ScopeClosed("engine", self.context.run_id)
         self._used = True
         # In a task of its own: whoever awaits this may be cancelled at any time, and again while the run ends.
-        carrying = asyncio.create_task(self._carry_out(agent, task, history))
+        carrying = asyncio.create_task(self._carry_out(agent, task, history, files))
         carrying.add_done_callback(lambda _: self._parts.servers.left(self.context.run_id))
         try:
             return await asyncio.shield(carrying)
@@ -119,7 +126,9 @@ class UserExecutionEngine:
             self.suspend()
         return True
 
-    async def _carry_out(self, agent: str, task: str, history: tuple[ModelMessage, ...] | None) -> Result:
+    async def _carry_out(
+        self, agent: str, task: str, history: tuple[ModelMessage, ...] | None, files: tuple[Attachment, ...]
+    ) -> Result:
         instance = made(partial(self._agent_factory, agent), self._whose)
         if isinstance(instance, BaseAgent) and not allows(self.context.permissions, instance.requires):
             raise Forbidden(f"agent {agent} needs the permission {instance.requires}")
@@ -128,7 +137,7 @@ class UserExecutionEngine:
             history = await self._parts.runs.begin(self.context, agent, task, executor=self._parts.executor)
         began = time.perf_counter()
         voice = self._emitter.voice(agent)
-        lent = self._lend(instance, voice, history, task)
+        lent = self._lend(instance, voice, history, Asked(task, files))
         if self._emitter.stream.status is RunStatus.QUEUED:
             # Not awaited: text is not shown before what was told before it is stored, so the model may be asked
             # meanwhile.
@@ -157,11 +166,11 @@ class UserExecutionEngine:
             self._stop.set_result(ending)
 
     def _lend(
-        self, instance: BaseAgent | AgentBroke, voice: Voice, history: tuple[ModelMessage, ...], task: str
+        self, instance: BaseAgent | AgentBroke, voice: Voice, history: tuple[ModelMessage, ...], asked: Asked
     ) -> Lent:
         quiet = Quiet()
         lending = Lending(self._emitter, self._journal, self._parts, self._steering, quiet)
-        lent = lending.lend(instance, self.context, voice, task, history)
+        lent = lending.lend(instance, self.context, voice, asked, history)
         quiet.on_quiet = partial(self._wait, lent)
         return lent
 

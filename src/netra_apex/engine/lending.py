@@ -14,14 +14,14 @@ from netra_apex.agents import BaseAgent, ChatAgent, SupervisorAgent
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, AgentStarted, AgentThinking, Ending
 from netra_apex.core.journal import Journal, Step
-from netra_apex.core.messages import NO_USAGE, ModelMessage, UserMessage
+from netra_apex.core.messages import NO_USAGE, ModelMessage
 from netra_apex.core.ports import Runs
 from netra_apex.core.runs import RunStatus
 from netra_apex.core.voices import Model, RunEmitter, Voice
 from netra_apex.engine.acting import act, ending_of, let_go, made, outcome
 from netra_apex.engine.budgets import Budgets, RunBudget
 from netra_apex.engine.delegating import PREFIX, MemberTool, member_tool
-from netra_apex.engine.lent import Handed, Lent, NamedSteps
+from netra_apex.engine.lent import Asked, Belongings, Handed, Lent, NamedSteps
 from netra_apex.engine.scope import EngineScope
 from netra_apex.engine.steering import Steering
 from netra_apex.errors import AgentFailed as AgentBroke
@@ -43,7 +43,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class EngineParts:
-    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls.
+    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls, and
+    where users keep what is theirs.
 
     `executor` is the name that the process carries runs out by; `park` leaves a run that waits for a person.
     """
@@ -51,6 +52,7 @@ class EngineParts:
     model: Callable[[str | None], Model]
     runs: Runs
     tools: ToolHost
+    belongings: Belongings
     settings: Settings
     servers: Servers
     park: "Callable[[UserExecutionContext, int], Awaitable[None]]"
@@ -80,7 +82,7 @@ class Lending:
         instance: BaseAgent | AgentBroke,
         context: UserExecutionContext,
         voice: Voice,
-        task: str,
+        asked: Asked,
         history: tuple[ModelMessage, ...],
     ) -> Lent:
         """What the run's own agent works with."""
@@ -96,13 +98,15 @@ class Lending:
             budget=RunBudget(self._parts.budgets, context, stream.epoch),
             max_turns=getattr(instance, "max_turns", None) or self._parts.settings.max_turns,
             history=history,
-            transcript=[UserMessage(task)],
+            transcript=[asked.told],
             quiet=self._quiet,
             steering=self._steering,
             named=self._named,
             hand=self._hand,
             members=_members(instance),
             servers=self._parts.servers,
+            belongings=self._parts.belongings,
+            asked=asked,
         )
         return self._with_dispatcher(lent, instance, context)
 
@@ -218,6 +222,7 @@ class Lending:
             under=[],
             delivered={},
             served={},
+            asked=Asked(""),
         )
         if not begun:
             voice.emit(AgentStarted(task=as_json(handed.task)[0]), steps=(_mark(handed, "start"),))

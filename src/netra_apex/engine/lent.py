@@ -9,7 +9,17 @@ from netra_apex.agents import BaseAgent
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentThinking
 from netra_apex.core.journal import Journal, Step
-from netra_apex.core.messages import NO_USAGE, AssistantMessage, ModelMessage, Reply, Usage
+from netra_apex.core.messages import (
+    NO_USAGE,
+    AssistantMessage,
+    Attachment,
+    ModelMessage,
+    Reply,
+    Usage,
+    UserMessage,
+    told_with,
+)
+from netra_apex.core.ports import Files
 from netra_apex.core.voices import Deltas, Model, Voice
 from netra_apex.engine.budgets import RunBudget
 from netra_apex.engine.delegating import MemberTool
@@ -19,6 +29,30 @@ from netra_apex.tools import Call, Tool, ToolDispatcher
 from netra_apex.tools.mcp import Servers
 from netra_apex.tools.quiet import Quiet
 from netra_apex.tools.underway import Underway
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user has asked of the run's own agent, and the files that came with it."""
+
+    task: str
+    files: tuple[Attachment, ...] = ()
+
+    @property
+    def told(self) -> UserMessage:
+        """As a model is told it."""
+        return told_with(self.task, self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """Where users keep what is theirs: what is behind `scope.store`.
+
+    `image_bytes` is how much of their pictures goes into one model request.
+    """
+
+    files: Files
+    image_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +101,8 @@ class Lent:
     hand: "Callable[[Lent, Handed], Awaitable[Any]]"
     members: Mapping[str, MemberTool]
     servers: Servers
+    belongings: Belongings
+    asked: Asked
     ends_at: float = float("inf")
     dispatcher: ToolDispatcher | None = None
     turns: int = 0

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.journal import Journal
-from netra_apex.core.messages import ModelMessage
+from netra_apex.core.messages import Attachment, ModelMessage
 from netra_apex.core.runs import Run, RunStream
 
 
@@ -27,6 +27,7 @@ class Order:
     """An accepted run, to be carried out. `history` is what was said in its thread when it was accepted.
 
     `taken_up` is of a run that waited, or that another process had before; its history is looked up.
+    `files` came with the message.
     """
 
     context: UserExecutionContext
@@ -34,6 +35,7 @@ class Order:
     task: str
     history: tuple[ModelMessage, ...]
     taken_up: TakenUp | None = None
+    files: tuple[Attachment, ...] = ()
 
 
 class Runner(Protocol):

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from netra_apex.agents import HISTORY, BaseAgent
+from netra_apex.agents import FILES, HISTORY, BaseAgent
 from netra_apex.agents.base import AgentType
+from netra_apex.core.belongings import UserStore
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentThinking, CallError, MessageCompleted
 from netra_apex.core.journal import Step
@@ -25,11 +26,13 @@ from netra_apex.core.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
+    told_with,
 )
 from netra_apex.core.runs import Result
 from netra_apex.core.scope import ToolCalls
 from netra_apex.core.voices import Model
 from netra_apex.engine import serving
+from netra_apex.engine.belongings import store_of
 from netra_apex.engine.branches import Branches
 from netra_apex.engine.delegating import Delegating, member_tool, typed
 from netra_apex.engine.lent import Handed, Lent
@@ -42,6 +45,7 @@ from netra_apex.engine.replies import (
     reply_of,
     was_given_up,
 )
+from netra_apex.engine.seeing import with_files
 from netra_apex.errors import (
     BudgetExceeded,
     CallFailed,
@@ -91,6 +95,11 @@ class EngineScope(Delegating, Reaching):
         """Tool calls from code."""
         return RecordedCalls(self._context, self._lent, self._branches)
 
+    @property
+    def store(self) -> UserStore:
+        """What this run's user keeps."""
+        return store_of(self._context, partial(_opened, self._context, self._lent), self._branches)
+
     async def think(self, text: str) -> None:
         """Tells the user what the agent is about.
 
@@ -134,8 +143,9 @@ class EngineScope(Delegating, Reaching):
             lent.steering.remember(known.result)
         if known is None:
             heard = await lent.steering.hear(len(request.messages))
-            lent.transcript += [UserMessage(content) for content in heard]
-            request = dataclasses.replace(request, messages=lent.steering.into(request.messages))
+            lent.transcript += heard
+            messages = await with_files(lent.steering.into(request.messages), self._context, lent)
+            request = dataclasses.replace(request, messages=messages)
             reply = await self._ask(lent, model, request, asked, show=show)
         elif was_given_up(known):
             with lent.asking:
@@ -284,12 +294,16 @@ def _shared(lent: Lent, share: tuple[str, ...]) -> tuple[ModelMessage, ...]:
     for name in share:
         if name == HISTORY:
             shown += lent.history
+        elif name == FILES:
+            shown += [told_with("", lent.asked.files)] if lent.asked.files else []
         elif name in lent.delivered:
             delivered = lent.delivered[name]
             text = delivered if isinstance(delivered, str) else msgspec.json.encode(delivered).decode()
             shown.append(UserMessage(f"From {name}:\n{text}"))
         else:
-            raise ValueError(f"share names {name!r}, which is neither {HISTORY!r} nor a member that has answered")
+            raise ValueError(
+                f"share names {name!r}, which is neither {HISTORY!r} nor {FILES!r} nor a member that has answered"
+            )
     return tuple(shown)
 
 

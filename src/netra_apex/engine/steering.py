@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from netra_apex.core.journal import Step
 from netra_apex.core.messages import ModelMessage, UserMessage
 
-Read = Callable[[int], Awaitable[Sequence[tuple[int, str]]]]
+Read = Callable[[int], Awaitable[Sequence[tuple[int, UserMessage]]]]
 
 
 class Steering:
@@ -23,14 +24,14 @@ class Steering:
         self._read = read
         self._waits = waits
         self._heard = 0
-        self._said: list[tuple[int, str]] = []  # (where in the agent's list, what)
-        self._unnoted: list[tuple[int, int, str]] = []  # (ordinal, where, what), which no step has kept yet
+        self._said: list[tuple[int, UserMessage]] = []  # (where in the agent's list, what)
+        self._unnoted: list[tuple[int, int, UserMessage]] = []  # (ordinal, where, what), which no step has kept yet
 
     @classmethod
     def deaf(cls) -> "Steering":
         """Of an agent whom no user talks to."""
 
-        async def nothing(_: int) -> Sequence[tuple[int, str]]:
+        async def nothing(_: int) -> Sequence[tuple[int, UserMessage]]:
             return ()
 
         return cls(nothing, waits=False)
@@ -39,26 +40,26 @@ class Steering:
         """There is something to hear."""
         self._waits = True
 
-    async def hear(self, place: int) -> list[str]:
+    async def hear(self, place: int) -> list[UserMessage]:
         """What has been said since, which stands at this place of the agent's messages."""
         if not self._waits:
             return []
         self._waits = False
         new = await self._read(self._heard)
-        for ordinal, content in new:
+        for ordinal, message in new:
             self._heard = ordinal
-            self._said.append((place, content))
-            self._unnoted.append((ordinal, place, content))
-        return [content for _, content in new]
+            self._said.append((place, message))
+            self._unnoted.append((ordinal, place, message))
+        return [message for _, message in new]
 
     def into(self, messages: Sequence[ModelMessage]) -> tuple[ModelMessage, ...]:
         """The agent's messages with what was said between them."""
         told = list(messages)
         # From the end, so that the places before stay what they are. In a shorter list, another conversation of the
         # agent's, they have no place.
-        for place, content in reversed(self._said):
+        for place, message in reversed(self._said):
             if place <= len(messages):
-                told.insert(place, UserMessage(content))
+                told.insert(place, message)
         return tuple(told)
 
     def noted(self, step: Step) -> Step:
@@ -68,10 +69,14 @@ class Steering:
         steered, self._unnoted = self._unnoted, []
         return replace(step, result=step.result | {"steered": steered}, heard=self._heard)
 
-    def remember(self, result: Any) -> list[str]:
+    def remember(self, result: Any) -> list[UserMessage]:
         """What a step from before has heard."""
-        steered: list[tuple[int, int, str]] = result.get("steered", [])
-        for ordinal, place, content in steered:
+        steered: list[tuple[int, int, Any]] = result.get("steered", [])
+        heard: list[UserMessage] = []
+        for ordinal, place, said in steered:
             self._heard = max(self._heard, ordinal)
-            self._said.append((place, content))
-        return [content for *_, content in steered]
+            # A version before this one kept the text alone.
+            message = UserMessage(said) if isinstance(said, str) else msgspec.convert(said, UserMessage)
+            self._said.append((place, message))
+            heard.append(message)
+        return heard

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from netra_apex.core.ids import new_id
 from netra_apex.core.messages import (
+    FILES_CAME,
     AssistantMessage,
     ModelMessage,
     ModelRequest,
@@ -32,6 +33,7 @@ RESULT_CHARACTERS = 2_000
 NOTE = (
     "(I am the offline demo model. For a real one, set NETRA_MODEL=openai:NAME and OPENAI_API_KEY, then start again.)"
 )
+BLIND = "I cannot see pictures; I only know that some came with your message."
 SHORT_NOTE = "(Still the offline demo model.)"
 
 _WORD = re.compile(r"[a-z0-9]+")
@@ -64,12 +66,13 @@ class DemoModel:
 
     async def complete(self, request: ModelRequest, deltas: Deltas) -> Reply:
         """The answer, word by word. It never fails."""
-        asked, since = _turn(request.messages)
+        message, since = _turn(request.messages)
+        asked = message.content.partition(FILES_CAME)[0].strip()
         results = [message.content for message in since if isinstance(message, ToolMessage)]
         heard = sum(len(_text(message).split()) for message in request.messages)
         if request.tools and asked and not results:
             spec = choose_tool(asked, request.tools)
-            arguments = json.dumps(arguments_for(spec.parameters, asked), ensure_ascii=False)
+            arguments = json.dumps(arguments_for(spec.parameters, asked, files=message.content), ensure_ascii=False)
             return Reply(
                 text="", tool_calls=(ToolCall(new_id("call"), spec.name, arguments),), usage=Usage(heard, 1, 1)
             )
@@ -77,6 +80,7 @@ class DemoModel:
             text = json.dumps(example(request.output_schema), ensure_ascii=False)
         else:
             text = _answer(asked, results, request.messages)
+            text = f"{BLIND}\n\n{text}" if message.images else text
         words = re.findall(r"\s*\S+\s*", text)
         for word in words:
             deltas.text(word)
@@ -111,13 +115,13 @@ def _stems(text: str) -> frozenset[str]:
     return frozenset(word[:_STEM] for word in _WORD.findall(text.lower().replace("_", " ")) if word not in _EMPTY)
 
 
-def _turn(messages: Sequence[ModelMessage]) -> tuple[str, Sequence[ModelMessage]]:
+def _turn(messages: Sequence[ModelMessage]) -> tuple[UserMessage, Sequence[ModelMessage]]:
     """The last thing that the user said, and all that came after it."""
     for i in range(len(messages) - 1, -1, -1):
         message = messages[i]
         if isinstance(message, UserMessage):
-            return message.content.strip(), messages[i + 1 :]
-    return "", messages
+            return message, messages[i + 1 :]
+    return UserMessage(""), messages
 
 
 def _answer(asked: str, results: Sequence[str], messages: Sequence[ModelMessage]) -> str:

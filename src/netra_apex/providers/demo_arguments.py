@@ -10,6 +10,7 @@ DEPTH = 8
 EXPRESSION = re.compile(r"[-(]*\d[\d.\s]*(?:(?:\*\*|//|[-+*/%^×·÷])[\s(]*-?\d[\d.\s)]*)+")  # noqa: RUF001 - as people type
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _ZONE = re.compile(r"\b[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+\b")
+_FILE = re.compile(r"\bfil_\w+")
 _MATHEMATICAL = ("expression", "formula", "calculation", "equation")
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "^": "**"})  # noqa: RUF001 - as people type
 _FORMATS = {
@@ -23,17 +24,20 @@ _FORMATS = {
 }
 
 
-def arguments_for(parameters: Schema, asked: str) -> dict[str, Any]:
+def arguments_for(parameters: Schema, asked: str, *, files: str = "") -> dict[str, Any]:
     """Arguments for a tool: each required one, and a time zone where the message names one.
 
     A string is the message itself, or the expression in it where the parameter asks for one; a number is the first in
-    the message; the rest is as `example` has it.
+    the message; a `file_id` is the first that `files` names; the rest is as `example` has it.
     """
     required = set(cast("list[str]", parameters.get("required") or []))
     arguments: dict[str, Any] = {}
     for name, schema in cast("Mapping[str, Schema]", parameters.get("properties") or {}).items():
         zone = _ZONE.search(asked) if "zone" in name.lower() else None
-        if zone:
+        file_id = _FILE.search(files) if name == "file_id" else None
+        if file_id:
+            arguments[name] = file_id.group()
+        elif zone:
             arguments[name] = zone.group()
         elif name in required:
             arguments[name] = _fill(schema, parameters, name, asked, 0)

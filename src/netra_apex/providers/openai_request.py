@@ -1,5 +1,6 @@
 """A request in the Chat Completions wire format (OpenAI's API reference, "Create chat completion")."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -52,7 +53,7 @@ def _message(message: ModelMessage) -> dict[str, Any]:
         case SystemMessage():
             return {"role": "system", "content": message.content}
         case UserMessage():
-            return {"role": "user", "content": message.content}
+            return {"role": "user", "content": _seen(message) if message.images else message.content}
         case ToolMessage():
             return {"role": "tool", "tool_call_id": message.call_id, "content": message.content}
         case AssistantMessage():
@@ -67,6 +68,15 @@ def _message(message: ModelMessage) -> dict[str, Any]:
                 for call in message.tool_calls
             ]
             return {"role": "assistant", "content": message.content or None, "tool_calls": calls}
+
+
+def _seen(message: UserMessage) -> list[dict[str, Any]]:
+    """A message with pictures (OpenAI's API reference, "Images and vision": by `data:` address)."""
+    pictures = [
+        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{b64encode(image.data).decode()}"}}
+        for image in message.images
+    ]
+    return [{"type": "text", "text": message.content}, *pictures]
 
 
 def _object_text(arguments: str) -> str:

@@ -193,7 +193,8 @@ def _history(messages: Iterable[ModelMessage]) -> list[parts.ModelMessage]:
             case SystemMessage():
                 waiting.append(parts.SystemPromptPart(content=message.content))
             case UserMessage():
-                waiting.append(parts.UserPromptPart(content=message.content))
+                pictures = [parts.BinaryContent(image.data, media_type=image.media_type) for image in message.images]
+                waiting.append(parts.UserPromptPart([message.content, *pictures] if pictures else message.content))
             case ToolMessage():
                 name = names.get(message.call_id, "unknown")
                 waiting.append(

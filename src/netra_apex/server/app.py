@@ -14,6 +14,7 @@ from netra_apex.core.voices import Model
 from netra_apex.server import (
     accounts,
     approvals,
+    files,
     health,
     mcp,
     openapi,
@@ -63,7 +64,7 @@ def create_app(
     )
     app.state.lifecycle = lifecycle
     app.state.root_path = settings.root_path.rstrip("/")
-    for room in (accounts, threads, runs, approvals, questions, usage, mcp, health, pages):
+    for room in (accounts, threads, files, runs, approvals, questions, usage, mcp, health, pages):
         app.include_router(room.router)
 
     async def services_of(_: Scope) -> Services:
@@ -73,7 +74,7 @@ def create_app(
     problems.install(app)
     # The last added is the outermost: an internal problem has the headers, and its origin may read it.
     app.add_middleware(problems.InternalProblems)
-    app.add_middleware(BodyLimit, limit=settings.body_bytes)
+    app.add_middleware(BodyLimit, limit=settings.body_bytes, upload=settings.upload_bytes)
     if settings.allowed_origins:
         app.add_middleware(
             Cors,

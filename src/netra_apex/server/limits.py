@@ -1,6 +1,7 @@
 """What every HTTP exchange is held to: a body's size, and headers that keep browsers careful."""
 
 import asyncio
+import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -12,6 +13,8 @@ from netra_apex.server.problems import problem
 # can read why, so much more is read and thrown away, for so long.
 SWALLOW_BYTES = 16 * 1024 * 1024
 SWALLOW_SECONDS = 5.0
+MULTIPART_BYTES = 64 * 1024  # of an upload's body besides the file
+_UPLOADS = re.compile(r"/api/threads/[^/]+/files$")
 
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _HEADERS = {
@@ -47,22 +50,27 @@ class SecurityHeaders:
 
 
 class BodyLimit:
-    """Refuses a body over the limit with 413: by what it announces, and by what arrives."""
+    """Refuses a body over the limit with 413: by what it announces, and by what arrives.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    `limit` is in bytes, `upload` that of a file, which has room for the rest of its body besides.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, upload: int) -> None:
         self._app = app
         self._limit = limit
+        self._upload = max(limit, upload + MULTIPART_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on, counting."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._upload if _UPLOADS.search(scope["path"]) else self._limit
         announced = _content_length(scope)
-        if announced is not None and announced > self._limit:
+        if announced is not None and announced > limit:
             ended = announced <= SWALLOW_BYTES and await _swallow(receive)
             headers = {} if ended else {"Connection": "close"}
-            response = problem(413, "too_large", self._sentence(), headers=headers)
+            response = problem(413, "too_large", _sentence(limit), headers=headers)
             await response(scope, receive, send)
             return
         arrived = 0
@@ -72,16 +80,17 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 arrived += len(message.get("body", b""))
-                if arrived > self._limit:
+                if arrived > limit:
                     ended = not message.get("more_body", False) or await _swallow(receive)
                     # The framework's own exception: it is the one that its body parser lets through.
-                    raise HTTPException(413, self._sentence(), None if ended else {"Connection": "close"})
+                    raise HTTPException(413, _sentence(limit), None if ended else {"Connection": "close"})
             return message
 
         await self._app(scope, counting, send)
 
-    def _sentence(self) -> str:
-        return f"the body is over {self._limit} bytes"
+
+def _sentence(limit: int) -> str:
+    return f"the body is over {limit} bytes"
 
 
 async def _swallow(receive: Receive) -> bool:

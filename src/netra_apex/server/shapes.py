@@ -9,9 +9,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from pydantic_core import from_json
 
 from netra_apex.core.accounts import MAX_PASSWORD, User
+from netra_apex.core.belongings import StoredFile
 from netra_apex.core.conversations import (
     MAX_ANSWER,
     MAX_CONTENT,
+    MAX_FILES,
     MAX_KEY,
     MAX_NOTE,
     Approval,
@@ -23,6 +25,7 @@ from netra_apex.core.conversations import (
     Thread,
     Verdict,
 )
+from netra_apex.core.messages import Attachment
 from netra_apex.core.runs import Run, RunStatus
 
 MAX_TITLE = 200
@@ -92,6 +95,9 @@ class NewRun(_Body):
     replace: Key | None = Field(None, description="An earlier message of yours that this one takes the place of")
     if_busy: IfBusy = "enqueue"
     idempotency_key: Key | None = None
+    files: Annotated[list[Key], Field(max_length=MAX_FILES)] = Field(
+        [], description="Ids of files of this thread that come with the message"
+    )
 
     def post(self, thread_id: str) -> Post:
         """The message as the core knows it."""
@@ -102,6 +108,7 @@ class NewRun(_Body):
             replace=self.replace,
             if_busy=self.if_busy,
             idempotency_key=self.idempotency_key,
+            files=tuple(self.files),
         )
 
 
@@ -308,6 +315,39 @@ class OpenThread(ThreadShape):
     runs: list[RunShape]
 
 
+class UploadedShape(BaseModel):
+    """A file that was uploaded, or that came with a message."""
+
+    file_id: str
+    name: str
+    size: int = Field(description="Bytes")
+
+    @classmethod
+    def of(cls, file: StoredFile | Attachment) -> Self:
+        """From a stored file, or from a message's."""
+        return cls(file_id=file.file_id, name=file.name, size=file.size)
+
+
+class FileShape(UploadedShape):
+    """A file of a thread."""
+
+    thread_id: str
+    media_type: str
+    created_at: Instant
+
+    @classmethod
+    def of_stored(cls, file: StoredFile) -> Self:
+        """From a stored file."""
+        return cls(
+            file_id=file.file_id,
+            name=file.name,
+            size=file.size,
+            thread_id=file.thread_id,
+            media_type=file.media_type,
+            created_at=file.created_at,
+        )
+
+
 class MessageShape(BaseModel):
     """A message."""
 
@@ -316,6 +356,7 @@ class MessageShape(BaseModel):
     role: Literal["user", "assistant"]
     content: str
     created_at: Instant
+    files: list[UploadedShape] = Field(description="Those that came with it; one of them may be gone by now")
 
     @classmethod
     def of(cls, message: Message) -> Self:
@@ -326,6 +367,7 @@ class MessageShape(BaseModel):
             role=message.role,
             content=message.content,
             created_at=message.created_at,
+            files=[UploadedShape.of(file) for file in message.files],
         )
 
 

@@ -382,5 +382,6 @@ class _Visit:
                 "runs": settings.runs_per_user,
                 "queued": settings.queued_per_user,
                 "connections": settings.connections_per_user,
+                "upload_bytes": settings.upload_bytes,
             },
         )

@@ -13,6 +13,7 @@ from netra_apex.stores.connecting import Server
 from netra_apex.stores.conversations import ConversationStore
 from netra_apex.stores.credentials import CredentialStore
 from netra_apex.stores.database import Database
+from netra_apex.stores.files import FileLimits, FileStore
 from netra_apex.stores.postgres import Postgres
 from netra_apex.stores.presence import PostgresPresence
 from netra_apex.stores.questions import QuestionStore
@@ -37,6 +38,7 @@ class Stores:
     journals: JournalStore
     turns: TurnStore
     approvals: ApprovalStore
+    files: FileStore
     budgets: BudgetStore
     questions: QuestionStore
     credentials: CredentialStore
@@ -87,6 +89,7 @@ async def open_stores(
             turns=TurnStore(database),
             approvals=ApprovalStore(database),
             questions=QuestionStore(database),
+            files=FileStore(database, FileLimits(settings.upload_bytes, settings.files_bytes_per_user)),
             budgets=BudgetStore(database),
             credentials=CredentialStore(database, seal),
             presence=presence,

@@ -1,16 +1,18 @@
 """What is written when a run is accepted or begun, and what is read of its thread's past: jobs for the database."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from netra_apex.core.conversations import Accepted, Admitted, Post
 from netra_apex.core.events import RunQueued, decode, encode, told_now
-from netra_apex.core.messages import AssistantMessage, ModelMessage, UserMessage
+from netra_apex.core.messages import AssistantMessage, Attachment, ModelMessage, UserMessage, told_with
 from netra_apex.core.runs import Seat
 from netra_apex.errors import IdempotencyConflict, NotFound, QueueFull
-from netra_apex.stores.database import Transaction
+from netra_apex.stores.database import Row, Transaction
+from netra_apex.stores.rows import attachments
 from netra_apex.stores.statements import statements
 from netra_apex.stores.turns import reason_to_wait, standing
 
@@ -30,7 +32,8 @@ def title_of(content: str) -> str:
 
 def digest(post: Post) -> str:
     """A digest of what a post asks for: what must be the same under one idempotency key."""
-    said = msgspec.json.encode((post.content, post.agent, post.replace))
+    # Without files as before there were any: a key that was remembered then is known again.
+    said = msgspec.json.encode((post.content, post.agent, post.replace, *([post.files] if post.files else ())))
     return hashlib.sha256(said).hexdigest()
 
 
@@ -53,9 +56,11 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
     before = await repeated(tx, post, values)
     if before is not None:
         return Admitted(before), 1
+    values |= {"files": await _attached(tx, post, values)}
+    files = attachments(values["files"])
     stands = await standing(tx, values)
     if stands[3] and (again := await accepted_before(tx, values, seat)) is not None:
-        return again
+        return replace(again[0], files=files), again[1]
     replaced = None if post.thread_id is None else await _check_thread(tx, post, values)
     if post.if_busy == "steer" and (steered := await _steer(tx, post, values, seat, stands[1])) is not None:
         return Admitted(steered, steers=True), 1
@@ -85,7 +90,18 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
     accepted = Accepted(
         thread_id=values["thread_id"], run_id=values["run_id"], message_id=values["message_id"], status="queued"
     )
-    return Admitted(accepted, started=started, queued=queued), position
+    return Admitted(accepted, started=started, queued=queued, files=files), position
+
+
+async def _attached(tx: Transaction, post: Post, values: dict[str, Any]) -> str:
+    """The files that come with a post, as JSON. Raises: NotFound: its thread has no such file."""
+    found: list[Row] = []
+    for file_id in dict.fromkeys(post.files):
+        row = await tx.one(SQL["attachment"], values | {"file_id": file_id})
+        if row is None:
+            raise NotFound("file", file_id)
+        found.append(row)
+    return msgspec.json.encode([Attachment(*row) for row in found]).decode()
 
 
 async def _steer(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat, waiting: int) -> Accepted | None:
@@ -166,7 +182,7 @@ async def open_run(tx: Transaction, values: dict[str, Any]) -> int:
     if await tx.one(SQL["thread_title"], values) is None:
         raise NotFound("thread", values["thread_id"])
     position = await _next_position(tx, values)
-    row = values | {"position": position, "last_seq": 0}
+    row = values | {"position": position, "last_seq": 0, "files": "[]"}
     await tx.run(SQL["add_run"], row)
     await tx.run(SQL["add_message"], row)
     return position
@@ -190,8 +206,9 @@ async def said_before(tx: Transaction, values: dict[str, Any]) -> tuple[ModelMes
     at = {"position": row[0], "ordinal": -1}
     while row[0] > 1 and not past.enough:
         page = await tx.all(SQL["said_before"], values | at | {"limit": PAGE})
-        for role, content, body, position, ordinal in page:
-            past.add(role, content, body, own=ordinal == 0)
+        for role, content, files, body, position, ordinal in page:
+            said = told_with(content, attachments(files)) if role == "user" else AssistantMessage(content)
+            past.add(said, body, own=ordinal == 0)
             at = {"position": position, "ordinal": ordinal}
         if len(page) < PAGE:
             break
@@ -212,14 +229,14 @@ class _Past:
         """Whether no more is wanted."""
         return len(self._latest_first) >= self._limit or self._size > HISTORY_CHARACTERS
 
-    def add(self, role: str, content: str, body: str | None, *, own: bool) -> None:
+    def add(self, said: ModelMessage, body: str | None, *, own: bool) -> None:
         """One more message; its `own`, which it answers, is a run's last one here, and brings the transcript."""
         if self.enough:
             return
-        self._bare.append(UserMessage(content) if role == "user" else AssistantMessage(content))
+        self._bare.append(said)
         if own:
             self._latest_first += reversed(_transcript.decode(body)) if body is not None else self._bare
-            self._size += len(body or content)
+            self._size += len(body or said.content)
             self._bare = []
 
     def said(self) -> tuple[ModelMessage, ...]:

@@ -7,7 +7,7 @@ from netra_apex.core.conversations import Message, Page, Thread
 from netra_apex.core.runs import Run
 from netra_apex.errors import Busy, Invalid
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor, run_of
+from netra_apex.stores.rows import attachments, cursor_of, from_ms, now_ms, read_cursor, run_of
 from netra_apex.stores.statements import statements
 
 SQL = statements("conversations")
@@ -103,11 +103,18 @@ class ConversationStore:
         }
         rows = await self._rows(user_id, "messages", values)
         items = tuple(
-            Message(message_id=row[0], run_id=row[1], role=row[2], content=row[3], created_at=from_ms(row[4]))
+            Message(
+                message_id=row[0],
+                run_id=row[1],
+                role=row[2],
+                content=row[3],
+                created_at=from_ms(row[4]),
+                files=attachments(row[5]),
+            )
             for row in rows[:limit]
         )
         more = len(rows) > limit
-        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][5], str(rows[limit - 1][6])) if more else None)
+        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][6], str(rows[limit - 1][7])) if more else None)
 
     async def unfinished(self, user_id: str, thread_id: str) -> tuple[Run, ...]:
         """The thread's runs that have not ended, in their order."""

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 
+from netra_apex.core.messages import Attachment
 from netra_apex.core.runs import Run, RunStatus
 from netra_apex.errors import Invalid
 
+_attachments: "msgspec.json.Decoder[tuple[Attachment, ...]]" = msgspec.json.Decoder(tuple[Attachment, ...])
 _Cursor = tuple[Annotated[int, msgspec.Meta(ge=0, le=2**53)], str]
 
 
@@ -45,6 +47,11 @@ def read_cursor(cursor: str) -> tuple[int, str]:
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=_Cursor)
     except (binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise Invalid("cursor is none of ours: use next_cursor of the page before") from error
+
+
+def attachments(files: str) -> tuple[Attachment, ...]:
+    """What came with a message, from its column."""
+    return _attachments.decode(files)
 
 
 def run_of(row: tuple[Any, ...]) -> Run:

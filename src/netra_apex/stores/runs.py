@@ -14,11 +14,11 @@ from netra_apex.core.conversations import Admitted, Post
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
-from netra_apex.core.messages import ModelMessage
+from netra_apex.core.messages import ModelMessage, UserMessage, told_with
 from netra_apex.core.runs import Run, RunStatus, Seat
 from netra_apex.stores.accepting import accept, digest, open_run, said_before, title_of
 from netra_apex.stores.database import Database, Transaction
-from netra_apex.stores.rows import now_ms, run_of, to_ms
+from netra_apex.stores.rows import attachments, now_ms, run_of, to_ms
 from netra_apex.stores.statements import statements
 from netra_apex.stores.steps import StepRows
 from netra_apex.stores.telling import Told
@@ -176,11 +176,11 @@ class RunStore:
         rows = await self._database.read(lambda tx: tx.all(SQL["events"], values), user=user_id)
         return tuple((seq, body) for seq, body in rows)
 
-    async def steering(self, user_id: str, run_id: str, heard: int) -> tuple[tuple[int, str], ...]:
-        """(ordinal, content) of the messages that the run was given while it was under way, after this one."""
+    async def steering(self, user_id: str, run_id: str, heard: int) -> tuple[tuple[int, UserMessage], ...]:
+        """(ordinal, message) of the messages that the run was given while it was under way, after this one."""
         values = {"user_id": user_id, "run_id": run_id, "heard": heard}
         rows = await self._database.read(lambda tx: tx.all(SQL["steering"], values), user=user_id)
-        return tuple((ordinal, content) for ordinal, content in rows)
+        return tuple((ordinal, told_with(content, attachments(files))) for ordinal, content, files in rows)
 
     async def prune(self, before: datetime, limit: int = 100) -> int:
         """Deletes events and journal of runs that ended before this, at most so many; how many there were.

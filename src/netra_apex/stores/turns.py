@@ -8,7 +8,7 @@ from netra_apex.core.conversations import IfBusy
 from netra_apex.core.runs import Claim, Seat
 from netra_apex.errors import Busy, QueueFull
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import now_ms, run_of
+from netra_apex.stores.rows import attachments, now_ms, run_of
 from netra_apex.stores.statements import statements
 
 SQL = statements("turns")
@@ -135,7 +135,7 @@ async def _reason(tx: Transaction, seat: Seat, active: int, in_thread: int, valu
 def _claim(row: Row | None) -> Claim | None:
     if row is None:
         return None
-    waited, epoch, recoveries, posted, permissions, task, *run = row
+    waited, epoch, recoveries, posted, permissions, task, files, *run = row
     return Claim(
         waited=bool(waited),
         epoch=epoch,
@@ -144,4 +144,5 @@ def _claim(row: Row | None) -> Claim | None:
         permissions=frozenset(msgspec.json.decode(permissions, type=list[str])),
         task=task,
         run=run_of(tuple(run)),
+        files=attachments(files),
     )

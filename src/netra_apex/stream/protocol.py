@@ -52,6 +52,7 @@ class UserMessage(_Frame, frozen=True, kw_only=True, tag="user_message"):
     replace: str | None = None
     if_busy: IfBusy = "enqueue"
     idempotency_key: str | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def post(self) -> Post:
@@ -63,6 +64,7 @@ class UserMessage(_Frame, frozen=True, kw_only=True, tag="user_message"):
             replace=self.replace,
             if_busy=self.if_busy,
             idempotency_key=self.idempotency_key,
+            files=self.files,
         )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
@@ -44,7 +45,11 @@ def target(tmp_path_factory):
                 thread_id = await client.thread()
                 run_id = await client.run(thread_id)
                 await client.ended(run_id)
-                return {"thread_id": thread_id, "run_id": run_id}, {"Authorization": f"Bearer {client.token}"}
+                form = aiohttp.FormData()
+                form.add_field("file", b"a,b\n1,2\n", filename="a.csv")
+                uploaded = await client.post(f"/api/threads/{thread_id}/files", data=form)
+                ids = {"thread_id": thread_id, "run_id": run_id, "file_id": uploaded.json["file_id"]}
+                return ids, {"Authorization": f"Bearer {client.token}"}
 
         ids, headers = asyncio.run(main())
         yield served.url, headers, ids
@@ -89,6 +94,8 @@ def test_every_route_is_in_the_document_but_the_pages_and_the_socket():
         "/api/mcp/servers/{name}/credential",
         "/api/threads",
         "/api/threads/{thread_id}",
+        "/api/threads/{thread_id}/files",
+        "/api/threads/{thread_id}/files/{file_id}",
         "/api/threads/{thread_id}/messages",
         "/api/threads/{thread_id}/runs",
         "/api/runs/{run_id}",

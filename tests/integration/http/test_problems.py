@@ -56,7 +56,9 @@ def test_a_wrong_field_is_named_and_its_value_is_not_repeated(tmp_path):
             ({"content": " \n "}, "content"),
             ({"content": "a\x00b"}, "content"),
             ({"content": "x" * 100_001}, "content"),
-            ({"content": "x", "files": []}, "files"),
+            ({"content": "x", "files": "fil_1"}, "files"),
+            ({"content": "x", "files": [7]}, "files"),
+            ({"content": "x", "files": [f"fil_{number}" for number in range(21)]}, "files"),
             ({"content": "x", "if_busy": "wait"}, "if_busy"),
             ({"content": "x", "idempotency_key": "k" * 201}, "idempotency_key"),
         ]:

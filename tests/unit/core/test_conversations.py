@@ -2,7 +2,7 @@
 
 import pytest
 
-from netra_apex.core.conversations import MAX_CONTENT, MAX_KEY, Post, check_post, check_text
+from netra_apex.core.conversations import MAX_CONTENT, MAX_FILES, MAX_KEY, Post, check_post, check_text
 from netra_apex.errors import Invalid
 
 FIELDS = ("content", "thread_id", "agent", "replace", "idempotency_key")
@@ -40,6 +40,16 @@ def test_what_is_no_text_is_refused_and_the_field_named(field: str, text: str, s
 def test_a_text_over_its_limit_is_refused_with_both_numbers(field: str, limit: int) -> None:
     with pytest.raises(Invalid, match=f"^{field} has {limit + 1} characters; {limit} is the most"):
         check_post(Post(**{"content": "hi"} | {field: "x" * (limit + 1)}))
+
+
+def test_files_are_a_threads_and_not_too_many_and_each_id_is_a_text() -> None:
+    assert check_post(Post(content="hi", thread_id="t", files=("f",) * MAX_FILES))
+    with pytest.raises(Invalid, match="files are a thread's: thread_id is missing"):
+        check_post(Post(content="hi", files=("f",)))
+    with pytest.raises(Invalid, match="files has 21; 20 is the most"):
+        check_post(Post(content="hi", thread_id="t", files=("f",) * 21))
+    with pytest.raises(Invalid, match="a file's id has a character that is no text"):
+        check_post(Post(content="hi", thread_id="t", files=("a\x00b",)))
 
 
 def test_a_message_can_only_be_replaced_in_its_thread() -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from netra_apex.core.messages import (
     NO_USAGE,
     AssistantMessage,
+    Attachment,
+    Image,
     ModelMessage,
     SystemMessage,
     ToolCall,
@@ -17,6 +19,7 @@ from netra_apex.core.messages import (
     answered,
     as_said,
     clean,
+    told_with,
 )
 
 
@@ -98,6 +101,23 @@ def test_any_text_can_be_sent_once_it_is_clean(text: str, halves: str) -> None:
     cleaned = clean(text + halves + text)
     assert cleaned.encode().decode() == cleaned == clean(cleaned)
     assert len(cleaned) == len(text + halves + text)
+
+
+def test_a_message_without_pictures_is_kept_as_before_there_were_any() -> None:
+    assert msgspec.json.encode(UserMessage("hi")) == b'{"role":"user","content":"hi"}'
+
+
+def test_a_message_is_told_with_the_files_that_came_and_refers_to_the_pictures_among_them() -> None:
+    assert told_with("hi", ()) == UserMessage("hi")
+    files = (Attachment("fil_1", "a.csv", "text/csv", 7), Attachment("fil_2", "b.png", "image/png", 9))
+    said = told_with("hi", files)
+    assert said.content == (
+        "hi\n\nFiles that came with this message:\n"
+        "- a.csv (text/csv, 7 bytes), file_id: fil_1\n"
+        "- b.png (image/png, 9 bytes), file_id: fil_2"
+    )
+    assert said.images == (Image("image/png", file_id="fil_2"),)
+    assert msgspec.json.decode(msgspec.json.encode(said), type=ModelMessage) == said
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ def test_only_members_are_handed_work_and_only_what_is_there_is_shared(tmp_path:
     ending, _ = outcome(tmp_path, "x", agent="stranger")
     assert (ending.code, ending.message) == ("agent_error", "TypeError: Payer is no member of stranger")
     ending, _ = outcome(tmp_path, "greeter:x+nothing")
-    assert "which is neither 'history' nor a member that has answered" in ending.message
+    assert "which is neither 'history' nor 'files' nor a member that has answered" in ending.message
 
 
 def test_a_member_sees_its_task_and_what_is_shared_with_it_and_nothing_else(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.support.heard import Heard
 
 from netra_apex.core.messages import (
     AssistantMessage,
+    Attachment,
     ModelMessage,
     ModelRequest,
     Reply,
@@ -19,10 +20,12 @@ from netra_apex.core.messages import (
     ToolMessage,
     ToolSpec,
     UserMessage,
+    told_with,
 )
 from netra_apex.demo import Assistant
-from netra_apex.providers.demo import NOTE, SHORT_NOTE, DemoModel
+from netra_apex.providers.demo import BLIND, NOTE, SHORT_NOTE, DemoModel
 from netra_apex.providers.demo_arguments import arguments_for, example
+from netra_apex.tools import list_files, read_file
 
 TOOLS = tuple(tool.spec for tool in Assistant.tools)
 
@@ -144,3 +147,14 @@ def test_it_streams_at_a_pace_that_a_person_sees() -> None:
         await model.aclose()
 
     asyncio.run(main())
+
+
+def test_of_files_it_reads_those_that_are_named_and_says_that_it_sees_no_pictures() -> None:
+    files = (Attachment("fil_7", "a.csv", "text/csv", 7), Attachment("fil_8", "b.png", "image/png", 7))
+    said = told_with("please read this file", files)
+    (call,) = complete(said, tools=(list_files.spec, read_file.spec)).tool_calls
+    assert (call.name, json.loads(call.arguments)) == ("read_file", {"file_id": "fil_7"})
+    answer = complete(said).text
+    assert answer.startswith(BLIND)
+    assert "“please read this file”" in answer
+    assert BLIND not in complete(told_with("hi", files[:1])).text

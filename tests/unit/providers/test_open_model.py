@@ -10,6 +10,7 @@ from tests.support.wire_model import WireModel
 
 from netra_apex.core.messages import (
     AssistantMessage,
+    Image,
     ModelRequest,
     SystemMessage,
     ToolCall,
@@ -137,6 +138,20 @@ def test_another_provider_calls_tools_and_reads_their_results(ollama: WireModel)
     asyncio.run(main())
     roles = [message["role"] for message in ollama.requests()[-1]["messages"]]
     assert roles == ["user", "assistant", "tool", "tool"]
+
+
+def test_another_provider_is_shown_pictures(ollama: WireModel) -> None:
+    async def main() -> None:
+        model = opened("ollama:mock")
+        seen = UserMessage("look [[chunks=1]]", (Image("image/png", b"\x89PNG"),))
+        async with asyncio.timeout(20):
+            await model.complete(ModelRequest(messages=(seen,)), Heard())
+        await model.aclose()
+
+    asyncio.run(main())
+    (message,) = ollama.requests()[-1]["messages"]
+    assert [part["type"] for part in message["content"]] == ["text", "image_url"]
+    assert message["content"][1]["image_url"]["url"] == "data:image/png;base64,iVBORw=="
 
 
 def test_another_provider_is_asked_for_structured_output(ollama: WireModel) -> None:

@@ -12,6 +12,7 @@ from tests.support.heard import Heard
 
 from netra_apex.core.messages import (
     AssistantMessage,
+    Image,
     ModelRequest,
     Reply,
     SystemMessage,
@@ -245,3 +246,13 @@ def test_what_is_nested_without_end_is_no_json_and_poisons_no_history() -> None:
     request = ModelRequest(messages=(AssistantMessage("", (ToolCall("c", "t", '{"n":' + DEEP + "}"),)),))
     assert b'"arguments":"{}"' in encode_request("m", request)
     assert error_text({"message": "x"}) == "x"
+
+
+def test_a_picture_is_sent_beside_its_message_by_a_data_address() -> None:
+    request = ModelRequest(messages=(UserMessage("look", (Image("image/png", b"\x89PNG"),)), UserMessage("hi")))
+    seen, plain = json.loads(encode_request("m", request))["messages"]
+    assert seen["content"] == [
+        {"type": "text", "text": "look"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+    ]
+    assert plain == {"role": "user", "content": "hi"}

@@ -9,6 +9,7 @@ CONFORMING = (
     "test_approvals",
     "test_budgets",
     "test_conversations",
+    "test_files",
     "test_interrupting",
     "test_journal_rows",
     "test_pruning",

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from netra_apex.core.belongings import UserStore
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentStarted, AgentThinking, DurableEvent, ToolCompleted, ToolExecuting, encode
 from netra_apex.core.journal import Journal, Step
@@ -99,6 +100,10 @@ class CallScope(RunScope):
 
     @property
     def tools(self) -> ToolCalls:
+        raise NotImplementedError
+
+    @property
+    def store(self) -> UserStore:
         raise NotImplementedError
 
     async def think(self, text: str) -> None:

@@ -24,7 +24,7 @@ delete from threads where user_id = :user_id and thread_id = :thread_id;
 
 -- name: messages
 select messages.message_id, messages.run_id, messages.role, messages.content, messages.created_at,
-       messages.position, messages.ordinal
+       messages.files, messages.position, messages.ordinal
 from messages join runs using (user_id, run_id)
 where messages.user_id = :user_id and messages.thread_id = :thread_id and runs.replaced = 0
   and (messages.position, messages.ordinal) > (:position, :ordinal)

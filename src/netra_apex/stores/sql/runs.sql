@@ -41,8 +41,12 @@ values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued',
         :permissions);
 
 -- name: add_message
-insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
-values (:user_id, :run_id, 0, :message_id, :thread_id, :position, 'user', :content, :now);
+insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, files, created_at)
+values (:user_id, :run_id, 0, :message_id, :thread_id, :position, 'user', :content, :files, :now);
+
+-- name: attachment
+select file_id, name, media_type, size from files
+where user_id = :user_id and thread_id = :thread_id and file_id = :file_id and complete = 1;
 
 -- name: run_under_way
 select run_id, status from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null
@@ -52,13 +56,13 @@ order by position limit 1;
 update runs set steered = steered + 1 where user_id = :user_id and run_id = :run_id and ended_at is null;
 
 -- name: add_steering
-insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, created_at)
+insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, files, created_at)
 select :user_id, :run_id, (select max(ordinal) + 1 from messages where user_id = :user_id and run_id = :run_id),
-       :message_id, thread_id, position, 'user', :content, :now
+       :message_id, thread_id, position, 'user', :content, :files, :now
 from runs where user_id = :user_id and run_id = :run_id;
 
 -- name: steering
-select ordinal, content from messages
+select ordinal, content, files from messages
 where user_id = :user_id and run_id = :run_id and role = 'user' and ordinal > 0 and ordinal > :heard order by ordinal;
 
 -- name: unheard
@@ -92,7 +96,7 @@ order by ordinal desc limit 1;
 select position from runs where user_id = :user_id and run_id = :run_id and thread_id = :thread_id;
 
 -- name: said_before
-select messages.role, messages.content, transcripts.body, messages.position, messages.ordinal
+select messages.role, messages.content, messages.files, transcripts.body, messages.position, messages.ordinal
 from messages
 join runs using (user_id, run_id)
 left join transcripts on transcripts.user_id = messages.user_id and transcripts.run_id = messages.run_id

@@ -59,6 +59,8 @@ where user_id = :user_id and run_id = :run_id and executor is null and ended_at 
 returning epoch, recoveries, posted, permissions,
           (select content from messages
            where messages.user_id = runs.user_id and messages.run_id = runs.run_id and ordinal = 0),
+          (select files from messages
+           where messages.user_id = runs.user_id and messages.run_id = runs.run_id and ordinal = 0),
           run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at;
 
 -- name: leave
