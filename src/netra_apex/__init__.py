@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from netra_apex.server import create_app
     from netra_apex.settings import Settings
     from netra_apex.tools import ask_user, list_files, read_file, tool
+    from netra_apex.tools.administration import admin_tools
     from netra_apex.tools.mcp import MCPServer
+    from netra_apex.tools.memory import forget, recall, remember
 
 __all__ = [
     "AgentRegistry",
@@ -75,14 +77,18 @@ __all__ = [
     "Usage",
     "UserExecutionContext",
     "UserMessage",
+    "admin_tools",
     "ask_user",
     "create_app",
+    "forget",
     "from_function",
     "from_langgraph",
     "from_openai_agents",
     "from_pydantic_ai",
     "list_files",
     "read_file",
+    "recall",
+    "remember",
     "tool",
 ]
 
@@ -120,14 +126,18 @@ _HOME = {
     "Usage": "netra_apex.core.messages",
     "UserExecutionContext": "netra_apex.core.context",
     "UserMessage": "netra_apex.core.messages",
+    "admin_tools": "netra_apex.tools.administration",
     "ask_user": "netra_apex.tools",
     "create_app": "netra_apex.server",
-    "list_files": "netra_apex.tools",
-    "read_file": "netra_apex.tools",
+    "forget": "netra_apex.tools.memory",
     "from_function": "netra_apex.agents.adapters.function",
     "from_langgraph": "netra_apex.agents.adapters.langgraph",
     "from_openai_agents": "netra_apex.agents.adapters.openai_agents",
     "from_pydantic_ai": "netra_apex.agents.adapters.pydantic_ai",
+    "list_files": "netra_apex.tools",
+    "read_file": "netra_apex.tools",
+    "recall": "netra_apex.tools.memory",
+    "remember": "netra_apex.tools.memory",
     "tool": "netra_apex.tools",
 }
 

@@ -43,6 +43,8 @@ class Bounds(BaseSettings):
     max_turns: Positive = Field(20, description="Model answers in one run of a ChatAgent that declares none.")
     retention_days: Days = Field(30, description="How long the events of a run that has ended can be read again.")
     approval_days: Days = Field(30, description="How long a person has to decide on a call, or to answer a question.")
+    memories_per_user: Positive = Field(1000, description="How many things agents may remember of one user.")
+    memory_characters: Positive = Field(2000, description="Length of one thing that is remembered.")
     mcp_servers: Path | None = Field(None, description="File of MCP servers, JSON or TOML.")
     mcp_sessions: Positive = Field(200, description="Sessions of one process with MCP servers at once.")
     mcp_sessions_per_user: Positive = Field(10, description="Sessions of one user with MCP servers at once.")

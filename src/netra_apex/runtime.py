@@ -123,7 +123,7 @@ class Runtime:
             def emitter_for(context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
                 return UserWebSocketEmitter(context, stores.runs, hub, redactor, meter, stream)
 
-            kept = Belongings(stores.files, settings.image_bytes)
+            kept = Belongings(stores.files, stores.memories, stores.administration, redactor, settings.image_bytes)
             budgets = Budgets.of(settings, self.prices.of, stores.budgets)
             parts = EngineParts(
                 model=self.models.get,
@@ -150,8 +150,9 @@ class Runtime:
                 redactor=redactor,
                 executor=executor,
                 execute=self._execute,
+                model=self.models.get,
             )
-            self.house = House(means, self.registry.names)
+            self.house = House(means, self.registry)
             doors = Doors(group=group, redactor=redactor, seat=self.house.seat, accepted=self.house.accepted)
             self.admission = Admission(self.registry, stores.runs, stores.conversations, self.house.runner, doors)
             await self.house.start(stack, self.manager)

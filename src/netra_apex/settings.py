@@ -8,7 +8,7 @@ import secrets
 import tomllib
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -65,6 +65,9 @@ class Settings(Bounds):
         (), description="Origins of web pages that may use cookies and sockets, comma separated."
     )
     model: str | None = Field(None, description="provider:name; left out: the offline demo model, which says so.")
+    titles: Literal["first-line", "model"] = Field(
+        "first-line", description="Where a thread's title comes from: its first line, or a model that is asked for one."
+    )
     access_token_seconds: Seconds = Field(900, description="Life of an access token.")
     session_days: Days = Field(30, description="Life of a login.")
     trusted_proxies: Names = Field(

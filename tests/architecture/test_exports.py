@@ -40,14 +40,18 @@ TOP_LEVEL = [
     "Usage",
     "UserExecutionContext",
     "UserMessage",
+    "admin_tools",
     "ask_user",
     "create_app",
+    "forget",
     "from_function",
     "from_langgraph",
     "from_openai_agents",
     "from_pydantic_ai",
     "list_files",
     "read_file",
+    "recall",
+    "remember",
     "tool",
 ]
 PUBLIC = ("netra_apex", "netra_apex.testing", "netra_apex.client")

@@ -16,6 +16,8 @@ from tests.support.server import Server
 from tests.support.socket_client import play
 from tests.support.streams import check_run
 
+from netra_apex.settings import Settings
+from netra_apex.stores import open_stores
 from netra_apex.stream import protocol
 
 APP = Path(__file__).with_name("served_app.py")
@@ -74,6 +76,11 @@ FORGED = {
     "authorize_mcp_server": [("POST", "/api/mcp/servers/{thread_id}/authorize", None, {})],
     "mcp_callback": [("GET", "/api/mcp/callback?state={run_id}&code=x", None, {})],
     "delete_mcp_credential": [("DELETE", "/api/mcp/servers/{thread_id}/credential", None, {})],
+    "list_memories": [
+        ("GET", "/api/me/memories?cursor={cursor}", None, {}),
+        ("GET", "/api/me/memories?q=victim&cursor={cursor}", None, {}),
+    ],
+    "forget": [("DELETE", "/api/me/memories/{memory_id}", None, {})],
     "list_events": [
         ("GET", "/api/runs/{run_id}/events", None, {}),
         ("GET", "/api/runs/{run_id}/events?after=999", None, {}),
@@ -81,6 +88,11 @@ FORGED = {
         ("GET", "/api/runs/{run_id}/events", None, SSE | {"Last-Event-ID": "1"}),
     ],
 }
+# What the permission `admin` is for, and nobody else may: tests/integration/http/test_administration.py.
+ADMINISTRATIVE = {
+    "admin_list_users", "admin_disable_user", "admin_enable_user", "admin_list_runs", "admin_cancel_run",
+    "admin_read_audit",
+}  # fmt: skip
 FRAMES = {
     "authenticate": [],  # a token, which proves its owner
     "ping": [],
@@ -156,6 +168,12 @@ async def waits(client, login, run_id):
             await passed(0.02)
 
 
+async def _remembered(server):
+    """Something that is remembered of the victim."""
+    async with open_stores(Settings(home=server.home)) as stores:
+        return await stores.memories.remember("victim", "said by victim")
+
+
 async def _victim(client, server):
     """The victim's things, and names of the same shape for things that do not exist."""
     login = await client.login("victim")
@@ -200,6 +218,7 @@ async def _victim(client, server):
         "file_id": file["file_id"],
         "answered_id": questions[0],
         "question_id": questions[1],
+        "memory_id": (await _remembered(server)).memory_id,
         "cursor": threads["next_cursor"],
         "message_cursor": messages["next_cursor"],
     }
@@ -222,7 +241,8 @@ def test_every_operation_and_every_frame_is_in_these_tables(server):
         for method, operation in methods.items()
         if method in ("get", "post", "put", "patch", "delete")
     }
-    assert operations.keys() == NAMELESS | FORGED.keys()
+    assert operations.keys() == NAMELESS | FORGED.keys() | ADMINISTRATIVE
+    assert {name for name, path in operations.items() if path.startswith("/api/admin/")} == ADMINISTRATIVE
     assert not [path for name, path in operations.items() if name in NAMELESS and "{" in path]
     frames = {frame.__struct_config__.tag: frame for frame in get_args(protocol.ClientFrame)}
     assert frames.keys() == FRAMES.keys() == protocol.TYPES
@@ -276,6 +296,8 @@ def test_somebody_elses_id_is_answered_as_one_that_does_not_exist_and_changes_no
         assert shown & {theirs["run_id"], live["run_id"], following["run_id"]} == set()
         listed = (await client.get("/api/threads", stranger)).json["items"]
         assert {thread["thread_id"] for thread in listed} & {theirs["thread_id"], theirs["busy_id"]} == set()
+        for route in ("/api/me/memories", "/api/me/memories?q=victim"):
+            assert (await client.get(route, stranger)).json == {"items": [], "next_cursor": None}
         assert (await client.get("/api/approvals", stranger)).json == {"items": [], "next_cursor": None}
         assert (await client.get("/api/questions", stranger)).json == {"items": [], "next_cursor": None}
         asked = (await client.get("/api/questions", login)).json["items"]

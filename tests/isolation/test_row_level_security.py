@@ -31,6 +31,7 @@ from netra_apex.stores.upgrading import upgrade
 
 # Accounts, and the ids, states and times of runs: what the system works on by itself. No content of anybody's.
 OPERATIONAL = {"users", "sessions", "spent_tokens", "setup_token", "runs", "workers", "commits", "schema_migrations"}
+OPERATIONAL |= {"audit"}  # which has rules of its own: tests/unit/stores/test_administration.py
 OPERATIONAL |= {"day_parts"}  # what everybody's day has come to, naming nobody
 CONTENT = (
     "threads",
@@ -46,6 +47,8 @@ CONTENT = (
     "usage_by_day",
     "files",
     "file_chunks",
+    "memories",
+    "memory_words",
 )
 PEOPLE = ("ada", "bob")
 WAYS = ("owner", "restricted", "superuser")
@@ -109,6 +112,7 @@ async def filled(url: str) -> None:
             question = QuestionAsked(question_id=new_id("que"), call_id="call_2", text=f"{user}'s?")
             await stores.runs.append(context, stamped(AgentStarted(task=f"{user}'s task"), asked, question), [step])
             await stores.runs.keep_transcript(context, [UserMessage(f"{user}'s secret")])
+            await stores.memories.remember(user, f"{user}'s secret")
             new = NewFile(file_id=new_id("fil"), name=f"{user}'s file", media_type="text/csv")
             await stores.files.add_file(user, context.thread_id, new, content(user))
             wanted = Reservation(user_id=user, run_id=context.run_id, key="2", epoch=1, usage=Usage(10, 10, 1))
@@ -435,11 +439,25 @@ def test_every_child_names_its_parent_by_owner_and_id_together(place: Database, 
     # These are their user's, and nothing else's.
     roots = ("threads", "usage_by_day", "credentials")
     elsewhere = {"runs": "threads", "files": "threads", "file_chunks": "files"}
-    of_runs = {table: "runs" for table in CONTENT if table not in roots}
+    elsewhere |= {"memory_words": "memories"}
+    of_runs = {table: "runs" for table in CONTENT if table not in (*roots, "memories")}
     assert parents == of_runs | elsewhere
     # And of accounts, whose id is the owner itself.
     others = {(child, parent) for child, parent, *_ in found} - set(parents.items())
     assert others == {("sessions", "users"), ("spent_tokens", "users"), ("spent_tokens", "sessions")}
+
+
+def test_a_role_that_serves_may_add_to_the_audit_and_never_change_it(ways: dict[str, Way]) -> None:
+    async def work(connection: Any) -> None:
+        add = "insert into audit (audit_id, at, actor, action, details) values ('adt_1', 1, 'ada', 'look', '{}')"
+        await connection.execute(add)
+        for statement in ("update audit set actor = 'bob'", "delete from audit", "truncate audit"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with connection.transaction():
+                    await connection.execute(statement)
+
+    for name in ("restricted", "superuser"):
+        tries(ways[name], "ada", work)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ PUBLIC = {
     "ConfigurationError", "Image", "MCPServer", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply",
     "Result", "Review", "RunFailed", "RunScope", "Runtime", "ScopeChatModel", "Settings", "SupervisorAgent",
     "SystemMessage", "Team", "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext",
-    "UserMessage", "ask_user", "create_app", "from_function", "from_langgraph", "from_openai_agents",
-    "from_pydantic_ai", "list_files", "read_file", "tool",
+    "UserMessage", "admin_tools", "ask_user", "create_app", "forget", "from_function", "from_langgraph",
+    "from_openai_agents", "from_pydantic_ai", "list_files", "read_file", "recall", "remember", "tool",
 }  # fmt: skip
 
 
@@ -30,8 +30,11 @@ def test_everything_that_is_exported_can_be_imported_and_nothing_else_is_public(
     assert set(netra_apex.__all__) == PUBLIC
     assert len(netra_apex.__all__) == len(PUBLIC)
     for name in netra_apex.__all__:
-        public = getattr(netra_apex, name)
-        assert (public.name if isinstance(public, Tool) else public.__name__) == name
+        exported = getattr(netra_apex, name)
+        if isinstance(exported, Tool):
+            assert exported.name == name
+        else:
+            assert name == "admin_tools" or exported.__name__ == name
     assert dir(netra_apex) == sorted(PUBLIC)
 
 

@@ -8,7 +8,7 @@ from pydantic_core import to_jsonable_python
 from netra_apex.agents.base import BaseAgent
 from netra_apex.core.messages import AssistantMessage, ModelMessage, SystemMessage, UserMessage
 from netra_apex.core.scope import RunScope
-from netra_apex.errors import OutputInvalid
+from netra_apex.errors import OutputInvalid, TurnsExhausted
 from netra_apex.tools import Tool
 
 
@@ -48,10 +48,18 @@ class ChatAgent(BaseAgent):
 
     async def converse(self, messages: list[ModelMessage], scope: RunScope, offers: tuple[Any, ...]) -> Any:
         """Goes on with a conversation, in which these are offered, until there is an answer. Raises: as `run`."""
+        wrong: OutputInvalid | None = None
         while True:  # the scope counts the turns
             try:
                 reply = await scope.model(messages, tools=offers, output_type=self.output_type)
+            except TurnsExhausted as exhausted:
+                if wrong is None:
+                    raise
+                raise TurnsExhausted(
+                    f"{exhausted.message}; the last one was in a wrong form: {wrong.reason}"
+                ) from wrong
             except OutputInvalid as error:
+                wrong = error
                 messages += [AssistantMessage(error.text), UserMessage(f"{error.reason} Answer again, in that form.")]
                 continue
             if not reply.tool_calls:

@@ -4,6 +4,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 
+from netra_apex.core.administration import UserAdministration
+from netra_apex.core.memories import UserMemory
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredFile:
@@ -57,6 +60,8 @@ class UserFiles(ABC):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UserStore:
-    """What a run's user keeps."""
+    """What a run's user keeps; and, where he is one, what he may do as an administrator."""
 
     files: UserFiles
+    memory: UserMemory
+    admin: UserAdministration

@@ -91,6 +91,17 @@ class Conversations(Protocol):
 
     async def rename_thread(self, user_id: str, thread_id: str, title: str) -> Thread | None: ...
 
+    async def claim_title(self, user_id: str, thread_id: str, run_id: str) -> tuple[str, str] | None:
+        """What was asked in this run and answered, for whoever is to give its thread a title.
+
+        None where it has one already, of a person or of a model, or somebody was told this before.
+        """
+        ...
+
+    async def put_title(self, user_id: str, thread_id: str, title: str) -> bool:
+        """Gives it the title that was asked for; False where a person has given it one meanwhile, or it is gone."""
+        ...
+
     async def delete_thread(self, user_id: str, thread_id: str) -> bool:
         """Deletes it with its messages, runs and events. Raises: Busy: it has an unfinished run."""
         ...

@@ -60,7 +60,10 @@ class RunScope(ABC):
     @property
     @abstractmethod
     def store(self) -> UserStore:
-        """What this run's user keeps, bound to that user: the files of its thread."""
+        """What this run's user keeps, bound to that user: the files of its thread, and what is remembered of him.
+
+        `store.admin` is there for everybody, and does nothing for who is no administrator.
+        """
 
     @abstractmethod
     async def think(self, text: str) -> None:

@@ -2,22 +2,24 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from netra_apex.agents import AgentRegistry
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import MAX_ANSWER, MAX_NOTE, Admitted, Approval, Question, Verdict, check_text
 from netra_apex.core.events import decode
 from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import Run, Seat
-from netra_apex.core.voices import EmitterFor
+from netra_apex.core.voices import EmitterFor, Model
 from netra_apex.durable.peers import Peers
 from netra_apex.durable.recovery import Recovery
 from netra_apex.durable.runner import Desk, LocalRunner
+from netra_apex.durable.titles import Titles
 from netra_apex.durable.watch import expire, prune, tidy, watch
 from netra_apex.engine.factory import ExecutionEngineFactory
 from netra_apex.engine.limits import Slots
@@ -53,21 +55,29 @@ class Means:
     redactor: Redactor
     executor: str
     execute: bool
+    model: Callable[[str | None], Model]
 
 
 class House:
     """Made and started by the runtime; `runner` is what admission hands runs to."""
 
-    def __init__(self, means: Means, agents: Collection[str]) -> None:
+    def __init__(self, means: Means, agents: AgentRegistry) -> None:
         self._means = means
+        self._news = False
         stores = means.stores
+        self._titles = Titles(
+            stores.conversations,
+            lambda agent: means.model(agents.get(agent).model),
+            means.redactor,
+            lambda: self.runner.draining,
+        )
         self._recovery = Recovery(
             stores.runs,
             stores.journals,
             stores.accounts,
             stores.approvals,
             means.emitter_for,
-            registered=frozenset(agents).__contains__,
+            registered=frozenset(agents.names).__contains__,
         )
         self._relay = None if stores.bus is None else Relay(means.hub, stores.bus, means.executor)
         desk = Desk(
@@ -79,6 +89,7 @@ class House:
             tell_cancel=self._tell_cancel,
             tell_left=self._tell_left,
             tell_steer=self._tell_steer,
+            completed=self._titles.completed if means.settings.titles == "model" else lambda _: None,
         )
         self.runner = LocalRunner(means.engines, means.emitter_for, means.slots, means.group, self._recovery, desk)
 
@@ -124,10 +135,11 @@ class House:
                 for session_id in here - await stores.accounts.live_sessions():
                     manager.close_session(session_id)
 
-        changed = stores.database.changed_elsewhere
-        self._mind(stack, watch(changed, close_ended_logins, stores.runs, self.runner, self._recovery))
+        stores.administration.on_changed = self._administered
+        self._mind(stack, watch(self._changed, close_ended_logins, stores.runs, self.runner, self._recovery))
         self._mind(stack, expire(stores.approvals, self._left_behind))
         self._mind(stack, prune(stores.runs, means.settings.retention_days))
+        self._mind(stack, self._titles.run())
         self._mind(stack, self.runner.take_turns())
         self.runner.look()
 
@@ -160,6 +172,14 @@ class House:
                 async with asyncio.timeout(LAST_WORDS_SECONDS):
                     await asyncio.sleep(0)  # what is gathered in this turn of the loop is sent with the next
                     await self._means.stores.bus.flush()
+
+    def _administered(self) -> None:
+        self._news = True
+
+    async def _changed(self) -> bool:
+        """Whether another process has written, or an administrator has done something here: others are to be told."""
+        news, self._news = self._news, False
+        return await self._means.stores.database.changed_elsewhere() or news
 
     def _whole_room(self) -> int:
         return self._means.slots.per_process if self._means.execute and not self.runner.draining else 0

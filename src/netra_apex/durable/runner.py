@@ -65,6 +65,7 @@ class Desk:
     tell_cancel: Callable[[Run, str], None]
     tell_left: Callable[[], None]
     tell_steer: Callable[[str], None]
+    completed: Callable[[Order], None] = lambda _: None
 
 
 class LocalRunner:
@@ -301,7 +302,9 @@ class LocalRunner:
                 if run.steered:
                     engine.steer()
                 history = order.history if order.taken_up is None else None
-                await engine.run(order.agent, order.task, history=history, files=order.files)
+                result = await engine.run(order.agent, order.task, history=history, files=order.files)
+            if result.ok:
+                self._desk.completed(order)
             if engine.waits and run.halted is not None:
                 await self._end_left(run, run.halted)
         except TakenOver as gone:

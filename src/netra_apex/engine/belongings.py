@@ -1,7 +1,7 @@
 """`RunFiles`: the files of a run's thread, as its agents and tools have them."""
 
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -12,19 +12,21 @@ from netra_apex.core.files import check_type, file_name
 from netra_apex.core.ids import derived_id
 from netra_apex.core.journal import Step, digest_of
 from netra_apex.engine.branches import Branches
-from netra_apex.engine.lent import Lent
+from netra_apex.engine.keeping import Kept, Opened, RunAdministration, RunMemory
 from netra_apex.errors import NotFound
 
 LISTED = 1_000  # as many as a thread may have
 PIECE_BYTES = 256 * 1024
 
-Opened = Callable[[], Awaitable[Lent]]
-"""Gives what was lent, while it is. Raises: ScopeClosed."""
-
 
 def store_of(context: UserExecutionContext, opened: Opened, branches: Branches) -> UserStore:
     """What the run's user keeps."""
-    return UserStore(files=RunFiles(context, opened, branches))
+    kept = Kept(opened, branches)
+    return UserStore(
+        files=RunFiles(context, opened, branches),
+        memory=RunMemory(context, kept),
+        admin=RunAdministration(context, kept),
+    )
 
 
 class RunFiles(UserFiles):

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netra_apex.agents import BaseAgent
+from netra_apex.core.administration import Administration
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentThinking
 from netra_apex.core.journal import Journal, Step
+from netra_apex.core.memories import Memories
 from netra_apex.core.messages import (
     NO_USAGE,
     AssistantMessage,
@@ -20,6 +22,7 @@ from netra_apex.core.messages import (
     told_with,
 )
 from netra_apex.core.ports import Files
+from netra_apex.core.redaction import Redactor
 from netra_apex.core.voices import Deltas, Model, Voice
 from netra_apex.engine.budgets import RunBudget
 from netra_apex.engine.delegating import MemberTool
@@ -52,6 +55,9 @@ class Belongings:
     """
 
     files: Files
+    memories: Memories
+    administration: Administration
+    redactor: Redactor
     image_bytes: int
 
 

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
 from msgspec.structs import replace
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from netra_apex.agents import FILES, HISTORY, BaseAgent
@@ -35,6 +35,7 @@ from netra_apex.engine import serving
 from netra_apex.engine.belongings import store_of
 from netra_apex.engine.branches import Branches
 from netra_apex.engine.delegating import Delegating, member_tool, typed
+from netra_apex.engine.forms import first_of, form_of
 from netra_apex.engine.lent import Handed, Lent
 from netra_apex.engine.replies import (
     asking,
@@ -51,7 +52,6 @@ from netra_apex.errors import (
     CallFailed,
     ModelFailed,
     NetraError,
-    OutputInvalid,
     ScopeClosed,
     TurnsExhausted,
 )
@@ -128,11 +128,11 @@ class EngineScope(Delegating, Reaching):
         model = lent.model()
         lent.think_first(f"Asking {model.name}.")
         assert lent.dispatcher is not None
-        adapter = None if output_type is None else _adapter(output_type)
+        form = None if output_type is None else form_of(output_type)
         request = ModelRequest(
             messages=(UserMessage(messages),) if isinstance(messages, str) else tuple(messages),
             tools=lent.dispatcher.offer(offered),
-            output_schema=None if adapter is None else adapter.json_schema(),
+            output_schema=None if form is None else form.schema,
         )
         lent.void_given_up()
         # By what the agent asks, and not by what its user has added, which is the step's own to remember.
@@ -153,9 +153,7 @@ class EngineScope(Delegating, Reaching):
         else:
             reply = reply_of(known)
         lent.said(reply, shown=show)
-        if adapter is None or reply.tool_calls:
-            return reply
-        return _with_output(reply, adapter, model.name)
+        return reply if form is None or reply.tool_calls else form.of(reply, model.name)
 
     async def step(self, name: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """See `RunScope.step`."""
@@ -183,7 +181,7 @@ class EngineScope(Delegating, Reaching):
             result = Result(ok=True, output=typed(member, output))
         except ValidationError as error:
             # The member's own code did not keep to what its class says.
-            said = f"{member.name}'s output is not of its output_type: {_first_of(error)}"
+            said = f"{member.name}'s output is not of its output_type: {first_of(error)}"
             return Result(ok=False, error=CallError("agent_error", said))
         lent.delivered[member.name] = output
         return result
@@ -321,23 +319,3 @@ async def _opened(context: UserExecutionContext, lent: Lent) -> Lent:
         await asyncio.sleep(CLOSED_SECONDS)
         raise ScopeClosed("scope", context.run_id)
     return lent
-
-
-@lru_cache(maxsize=256)
-def _adapter(output_type: Any) -> TypeAdapter[Any]:
-    # Keyed by the type alone, which is code and no user's: building one costs milliseconds.
-    return TypeAdapter(output_type)
-
-
-def _with_output(reply: Reply, adapter: TypeAdapter[Any], model: str) -> Reply:
-    try:
-        output = adapter.validate_json(reply.text)
-    except ValidationError as error:
-        raise OutputInvalid(_first_of(error), model=model, text=reply.text) from error
-    return Reply(text=reply.text, thinking=reply.thinking, usage=reply.usage, output=output)
-
-
-def _first_of(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}." if where else f"{first['msg']}."

@@ -13,10 +13,12 @@ from netra_apex.agents import AgentRegistry
 from netra_apex.core.voices import Model
 from netra_apex.server import (
     accounts,
+    administration,
     approvals,
     files,
     health,
     mcp,
+    memories,
     openapi,
     pages,
     problems,
@@ -64,7 +66,20 @@ def create_app(
     )
     app.state.lifecycle = lifecycle
     app.state.root_path = settings.root_path.rstrip("/")
-    for room in (accounts, threads, files, runs, approvals, questions, usage, mcp, health, pages):
+    for room in (
+        accounts,
+        threads,
+        files,
+        runs,
+        approvals,
+        questions,
+        memories,
+        usage,
+        mcp,
+        administration,
+        health,
+        pages,
+    ):
         app.include_router(room.router)
 
     async def services_of(_: Scope) -> Services:

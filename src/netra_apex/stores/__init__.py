@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from netra_apex.settings import Settings
 from netra_apex.stores.accounts import AccountStore
+from netra_apex.stores.administration import AdministrationStore
 from netra_apex.stores.approvals import ApprovalStore
 from netra_apex.stores.budgets import BudgetStore
 from netra_apex.stores.bus import PostgresBus
@@ -14,6 +15,7 @@ from netra_apex.stores.conversations import ConversationStore
 from netra_apex.stores.credentials import CredentialStore
 from netra_apex.stores.database import Database
 from netra_apex.stores.files import FileLimits, FileStore
+from netra_apex.stores.memories import MemoryLimits, MemoryStore
 from netra_apex.stores.postgres import Postgres
 from netra_apex.stores.presence import PostgresPresence
 from netra_apex.stores.questions import QuestionStore
@@ -42,6 +44,8 @@ class Stores:
     budgets: BudgetStore
     questions: QuestionStore
     credentials: CredentialStore
+    memories: MemoryStore
+    administration: AdministrationStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
@@ -92,6 +96,8 @@ async def open_stores(
             files=FileStore(database, FileLimits(settings.upload_bytes, settings.files_bytes_per_user)),
             budgets=BudgetStore(database),
             credentials=CredentialStore(database, seal),
+            memories=MemoryStore(database, MemoryLimits(settings.memories_per_user, settings.memory_characters)),
+            administration=AdministrationStore(database),
             presence=presence,
             bus=bus,
         )

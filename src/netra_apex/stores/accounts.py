@@ -25,7 +25,7 @@ class AccountStore:
     async def user(self, user_id: str) -> User | None:
         """The account, disabled or not."""
         row = await self._one("user", {"user_id": user_id})
-        return None if row is None else _user(row)
+        return None if row is None else user_of(row)
 
     async def password_hash(self, user_id: str) -> str | None:
         """None where there is no such user, or a disabled one."""
@@ -35,7 +35,7 @@ class AccountStore:
     async def users(self) -> tuple[User, ...]:
         """Everybody, by name."""
         rows = await self._database.read(lambda tx: tx.all(SQL["users"], {}), user=None)
-        return tuple(_user(row) for row in rows)
+        return tuple(user_of(row) for row in rows)
 
     async def add_user(self, user_id: str, password_hash: str, permissions: frozenset[str]) -> None:
         """Raises: Invalid: the name is taken."""
@@ -187,7 +187,8 @@ def _new_user(user_id: str, password_hash: str, permissions: frozenset[str]) -> 
     }
 
 
-def _user(row: Row) -> User:
+def user_of(row: Row) -> User:
+    """An account from its columns, in the order that `accounts.sql` selects them."""
     user_id, permissions, disabled, created_at = row
     return User(
         user_id=user_id,

@@ -14,6 +14,7 @@ SQL = statements("conversations")
 # Where a first page begins. A value and no null, so that every page is one range of an index.
 LATEST = (2**62, "")
 BEFORE_ALL = (-1, -1)
+_FIRST_LINE, _KEPT = 0, 2  # whose a thread's title is; 1: a model was asked for it
 
 
 class ConversationStore:
@@ -52,6 +53,7 @@ class ConversationStore:
         """A new, empty thread."""
         now = now_ms()
         values = {"user_id": user_id, "thread_id": thread_id, "title": title, "now": now}
+        values["titled"] = _KEPT if title else _FIRST_LINE
         await self._database.write(lambda tx: tx.run(SQL["add_thread"], values), user=user_id, alone=True)
         at = from_ms(now)
         return Thread(thread_id=thread_id, user_id=user_id, title=title, created_at=at, updated_at=at)
@@ -66,6 +68,27 @@ class ConversationStore:
 
         row = await self._database.write(job, user=user_id)
         return None if row is None else _thread(row)
+
+    async def claim_title(self, user_id: str, thread_id: str, run_id: str) -> tuple[str, str] | None:
+        """What the user asked in this run and what he was answered, for whoever is to give its thread a title, once.
+
+        None where the thread has one already, of a person or of a model, or somebody was told this before.
+        """
+        values = {"user_id": user_id, "thread_id": thread_id, "run_id": run_id}
+
+        async def job(tx: Transaction) -> tuple[str, str] | None:
+            if not await tx.run(SQL["claim_title"], values):
+                return None
+            said = await tx.all(SQL["said_in_run"], values)
+            asked = next((content for role, content in said if role == "user"), "")
+            return asked, next((content for role, content in reversed(said) if role == "assistant"), "")
+
+        return await self._database.write(job, user=user_id)
+
+    async def put_title(self, user_id: str, thread_id: str, title: str) -> bool:
+        """Gives a thread the title that was asked for; False where a person has named it meanwhile, or it is gone."""
+        values = {"user_id": user_id, "thread_id": thread_id, "title": title}
+        return await self._database.write(lambda tx: tx.run(SQL["put_title"], values), user=user_id) > 0
 
     async def delete_thread(self, user_id: str, thread_id: str) -> bool:
         """Deletes it with its messages, runs and events; False where the user has no such.

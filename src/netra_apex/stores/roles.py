@@ -1,7 +1,7 @@
 """Roles of a Postgres server: who may look past row-level security, and the ones that may not, which serve.
 
-A role that serves as `netra db upgrade --admin-url` makes it may read and write rows, and nothing else: what it must
-not see it cannot open up for itself.
+A role that serves as `netra db upgrade --admin-url` makes it may read and write rows, those of the audit only read and
+add, and nothing else: what it must not see it cannot open up for itself.
 """
 
 from netra_apex.errors import StoreError
@@ -11,7 +11,9 @@ from netra_apex.stores.statements import content_tables, statements, tables
 
 SQL = statements("catalog")
 MIGRATIONS = "schema_migrations"
+AUDIT = "audit"
 _ROWS = ("select", "insert", "update", "delete")
+_ADDED_TO = ("select", "insert")
 
 
 async def is_above_the_rules(connection: Connection) -> bool:
@@ -34,7 +36,8 @@ async def may_serve(connection: Connection, role: str | None = None) -> bool:
     name = role or await connection.fetchval("select session_user")
     if await connection.fetchval(SQL["role"], name) is None:
         return False
-    rights = [(MIGRATIONS, "select"), *((table, right) for table in await _ours(connection) for right in _ROWS)]
+    rights = [(MIGRATIONS, "select")]
+    rights += [(table, right) for table in await _ours(connection) for right in _rights(table)]
     missing = await connection.fetchval(SQL["not_allowed"], name, *map(list, zip(*rights, strict=True)))
     return missing is None
 
@@ -81,7 +84,13 @@ async def allow(connection: Connection, name: str) -> None:
     await connection.execute(f"grant connect on database {database} to {role}")
     await connection.execute(f"grant usage on schema {place} to {role}")
     await connection.execute(f"grant select on {MIGRATIONS} to {role}")
-    await connection.execute(f"grant {', '.join(_ROWS)} on {', '.join(ours)} to {role}")
+    for table in ours:
+        await connection.execute(f"grant {', '.join(_rights(table))} on {table} to {role}")
+
+
+def _rights(table: str) -> tuple[str, ...]:
+    """What a role that serves may do with the rows of a table: those of the audit stay as they are."""
+    return _ADDED_TO if table == AUDIT else _ROWS
 
 
 def identifier(name: str) -> str:

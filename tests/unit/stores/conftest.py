@@ -6,12 +6,14 @@ import pytest
 
 CONFORMING = (
     "test_accounts",
+    "test_administration",
     "test_approvals",
     "test_budgets",
     "test_conversations",
     "test_files",
     "test_interrupting",
     "test_journal_rows",
+    "test_memories",
     "test_pruning",
     "test_questions",
     "test_runs",

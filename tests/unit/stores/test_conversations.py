@@ -130,7 +130,9 @@ def test_pages_of_threads_are_complete_and_without_doubles_while_others_are_begu
 def test_the_thread_that_was_touched_last_comes_first(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
         await raw(
-            stores, "insert into threads values " + ", ".join(f"('ada', 'thr_{n}', 't', {n}, {n})" for n in range(5))
+            stores,
+            "insert into threads (user_id, thread_id, title, created_at, updated_at) values "
+            + ", ".join(f"('ada', 'thr_{n}', 't', {n}, {n})" for n in range(5)),
         )
         await finished(stores, thread_id="thr_2")
         page = await stores.conversations.threads("ada", limit=3)
@@ -223,5 +225,48 @@ def test_a_message_that_was_replaced_is_neither_shown_nor_found(tmp_path: Path) 
         assert [m.content for m in page.items if m.role == "user"] == ["keep me", "corrected"]
         for gone in ("misspelt", "after it"):
             assert (await stores.conversations.threads("ada", query=gone)).items == ()
+
+    with_stores(tmp_path, main)
+
+
+def test_of_many_who_would_title_a_thread_one_is_told_what_was_said(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        accepted = await finished(stores, content="Where is the harbour?")
+        async with opened(tmp_path) as other:
+            claims = [
+                each.conversations.claim_title("ada", accepted.thread_id, accepted.run_id)
+                for each in (stores, other) * 10
+            ]
+            told = [claim for claim in await asyncio.gather(*claims) if claim is not None]
+        assert told == [("Where is the harbour?", "hello")]
+        assert await stores.conversations.put_title("ada", accepted.thread_id, "The harbour")
+        assert not await stores.conversations.put_title("ada", accepted.thread_id, "Another")
+        assert (await stores.conversations.thread("ada", accepted.thread_id)).title == "The harbour"  # type: ignore[union-attr]
+
+    with_stores(tmp_path, main)
+
+
+def test_nobody_titles_anothers_thread(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        accepted = await finished(stores, content="Where is the harbour?")
+        threads = stores.conversations
+        assert await threads.claim_title("bob", accepted.thread_id, accepted.run_id) is None
+        assert await threads.claim_title("ada", accepted.thread_id, accepted.run_id) is not None
+        assert not await threads.put_title("bob", accepted.thread_id, "Mine")
+        assert (await threads.thread("ada", accepted.thread_id)).title == "Where is the harbour?"  # type: ignore[union-attr]
+
+    with_stores(tmp_path, main)
+
+
+def test_a_title_does_not_win_against_a_name_given_in_the_same_moment(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        for _ in range(20):
+            accepted = await finished(stores, content="Where?")
+            await stores.conversations.claim_title("ada", accepted.thread_id, accepted.run_id)
+            await asyncio.gather(
+                stores.conversations.put_title("ada", accepted.thread_id, "a model's"),
+                stores.conversations.rename_thread("ada", accepted.thread_id, "a person's"),
+            )
+            assert (await stores.conversations.thread("ada", accepted.thread_id)).title == "a person's"  # type: ignore[union-attr]
 
     with_stores(tmp_path, main)

@@ -13,11 +13,20 @@ select thread_id, user_id, title, created_at, updated_at from threads
 where user_id = :user_id and thread_id = :thread_id;
 
 -- name: add_thread
-insert into threads (user_id, thread_id, title, created_at, updated_at)
-values (:user_id, :thread_id, :title, :now, :now);
+insert into threads (user_id, thread_id, title, created_at, updated_at, titled)
+values (:user_id, :thread_id, :title, :now, :now, :titled);
 
 -- name: rename_thread
-update threads set title = :title where user_id = :user_id and thread_id = :thread_id;
+update threads set title = :title, titled = 2 where user_id = :user_id and thread_id = :thread_id;
+
+-- name: claim_title
+update threads set titled = 1 where user_id = :user_id and thread_id = :thread_id and titled = 0;
+
+-- name: said_in_run
+select role, content from messages where user_id = :user_id and run_id = :run_id order by ordinal;
+
+-- name: put_title
+update threads set title = :title, titled = 2 where user_id = :user_id and thread_id = :thread_id and titled = 1;
 
 -- name: delete_thread
 delete from threads where user_id = :user_id and thread_id = :thread_id;

@@ -24,8 +24,8 @@ where messages.user_id = :user_id and messages.thread_id = :thread_id and messag
 update runs set replaced = 1 where user_id = :user_id and thread_id = :thread_id and position >= :position;
 
 -- name: add_thread
-insert into threads (user_id, thread_id, title, created_at, updated_at)
-values (:user_id, :thread_id, :title, :now, :now) on conflict do nothing;
+insert into threads (user_id, thread_id, title, created_at, updated_at, titled)
+values (:user_id, :thread_id, :title, :now, :now, 0) on conflict do nothing;
 
 -- name: touch_thread
 update threads set updated_at = :now, title = case when title = '' then :title else title end

@@ -1,0 +1,184 @@
+"""What administrators do, and the audit of it (port: `core.administration.Administration`).
+
+Whatever is done or shown stands in one transaction with its row in the audit: without the row there is nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from netra_apex.core.accounts import User, check_username
+from netra_apex.core.administration import OPERATOR, Actor, AuditEntry
+from netra_apex.core.conversations import Page
+from netra_apex.core.ids import new_id
+from netra_apex.core.permissions import ADMIN, allows
+from netra_apex.core.runs import Run, RunStatus
+from netra_apex.errors import Forbidden, Invalid, NotFound
+from netra_apex.stores.accounts import SQL as ACCOUNTS
+from netra_apex.stores.accounts import user_of
+from netra_apex.stores.database import Database, Row, Transaction
+from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor, run_of
+from netra_apex.stores.statements import statements
+
+SQL, RUNS = statements("administration"), statements("runs")
+LATEST = (2**62, "")
+ADMINS = "the administrators"  # a lock, and no user: names have no blanks
+R = TypeVar("R")
+Work = Callable[[Transaction, dict[str, Any]], Awaitable[R]]
+"""What is done. It notes what the audit is to say in the row that it is given, and refuses before it writes."""
+
+
+class AdministrationStore:
+    """See `core.administration.Administration`. `on_changed` is called when something was done to others."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.on_changed: Callable[[], None] = lambda: None
+
+    async def users(self, actor: Actor, *, limit: int = 50, cursor: str | None = None) -> Page[User]:
+        """The accounts, by name.
+
+        Raises:
+            Forbidden: the actor is no administrator.
+            Invalid: the cursor is none of ours.
+        """
+        after = "" if cursor is None else read_cursor(cursor)[1]
+        rows = await self._listed(actor, "users", {"after": after}, limit)
+        more = len(rows) > limit
+        return Page(
+            items=tuple(user_of(row) for row in rows[:limit]),
+            next_cursor=cursor_of(0, rows[limit - 1][0]) if more else None,
+        )
+
+    async def set_disabled(self, actor: Actor, user_id: str, *, disabled: bool) -> User:
+        """Keeps a user from logging in and ends his logins, or lets him log in again.
+
+        Raises:
+            Forbidden: the actor is no administrator.
+            NotFound: there is no such user.
+            Invalid: it is oneself, so that one administrator is left.
+        """
+        name = _name(user_id)
+
+        async def work(tx: Transaction, row: dict[str, Any]) -> User:
+            found = await tx.one(ACCOUNTS["user"], {"user_id": name})
+            if found is None:
+                raise NotFound("user", user_id)
+            if disabled and name == actor.user_id:
+                raise Invalid("nobody disables himself: another administrator can")
+            row["subject"] = name
+            await tx.run(ACCOUNTS["set_disabled"], {"user_id": name, "disabled": int(disabled)})
+            if disabled:
+                await tx.run(ACCOUNTS["end_sessions_of"], {"user_id": name})
+            return user_of((*found[:2], disabled, found[3]))
+
+        done = await self._audited(actor, "disable_user" if disabled else "enable_user", work)
+        self.on_changed()
+        return done
+
+    async def runs(
+        self, actor: Actor, *, statuses: Sequence[RunStatus] = (), limit: int = 50, cursor: str | None = None
+    ) -> Page[Run]:
+        """Everybody's runs, the latest first.
+
+        Raises:
+            Forbidden: the actor is no administrator.
+            Invalid: the cursor is none of ours.
+        """
+        named = msgspec.json.encode([str(status) for status in statuses]).decode() if statuses else None
+        rows = await self._listed(actor, "runs", {"statuses": named} | _before(cursor), limit)
+        more = len(rows) > limit
+        return Page(
+            items=tuple(run_of(row) for row in rows[:limit]),
+            next_cursor=cursor_of(rows[limit - 1][7], rows[limit - 1][0]) if more else None,
+        )
+
+    async def cancel_run(self, actor: Actor, run_id: str) -> Run:
+        """Has anybody's run end; one that has ended stays as it is.
+
+        Raises:
+            Forbidden: the actor is no administrator.
+            NotFound: there is no such run.
+        """
+
+        async def work(tx: Transaction, row: dict[str, Any]) -> Run:
+            named = run_id.isascii() and run_id.isprintable()  # Postgres takes neither NUL nor half a surrogate pair
+            found = await tx.one(RUNS["any_run"], {"run_id": run_id}) if named else None
+            if found is None:
+                raise NotFound("run", run_id)
+            run = run_of(found)
+            row["subject"] = run.user_id
+            row["details"] = {"run_id": run_id, "status": str(run.status)}
+            await tx.run(RUNS["request_cancel"], {"run_id": run_id, "by": OPERATOR})
+            return run
+
+        done = await self._audited(actor, "cancel_run", work)
+        self.on_changed()
+        return done
+
+    async def audit(self, actor: Actor, *, limit: int = 50, cursor: str | None = None) -> Page[AuditEntry]:
+        """What was done as an administrator, the latest first; this look at it comes with the next.
+
+        Raises:
+            Forbidden: the actor is no administrator.
+            Invalid: the cursor is none of ours.
+        """
+        rows = await self._listed(actor, "audit", _before(cursor), limit)
+        more = len(rows) > limit
+        return Page(
+            items=tuple(_entry(row) for row in rows[:limit]),
+            next_cursor=cursor_of(rows[limit - 1][1], rows[limit - 1][0]) if more else None,
+        )
+
+    async def _listed(self, actor: Actor, name: str, values: dict[str, Any], limit: int) -> list[Row]:
+        async def work(tx: Transaction, row: dict[str, Any]) -> list[Row]:
+            found = await tx.all(SQL[name], values | {"limit": limit + 1})
+            row["details"] = {"shown": min(limit, len(found))}
+            return found
+
+        return await self._audited(actor, "read_audit" if name == "audit" else f"list_{name}", work)
+
+    async def _audited(self, actor: Actor, action: str, work: Work[R]) -> R:
+        """Does it in one transaction with its row in the audit."""
+        if not allows(actor.permissions, ADMIN):
+            raise Forbidden(f"{action} needs the permission {ADMIN}")
+
+        async def job(tx: Transaction) -> R:
+            # Two who disable one another at once: the second is found to be none any more.
+            await tx.lock(ADMINS)
+            if await tx.one(SQL["is_admin"], {"user_id": actor.user_id}) is None:
+                raise Forbidden(f"{action} needs an account with the permission {ADMIN}, which {actor.user_id} has not")
+            row: dict[str, Any] = {"subject": None, "details": {}}
+            done = await work(tx, row)
+            row |= {"audit_id": new_id("adt"), "now": now_ms(), "actor": actor.user_id, "action": action}
+            row |= {"run_id": actor.run_id, "details": msgspec.json.encode(row["details"]).decode()}
+            await tx.run(SQL["record"], row)
+            return done
+
+        return await self._database.write(job, user=actor.user_id, alone=True)
+
+
+def _before(cursor: str | None) -> dict[str, Any]:
+    before, before_id = LATEST if cursor is None else read_cursor(cursor)
+    return {"before": before, "before_id": before_id}
+
+
+def _name(user_id: str) -> str:
+    try:
+        return check_username(user_id)
+    except Invalid as error:
+        raise NotFound("user", user_id) from error
+
+
+def _entry(row: Row) -> AuditEntry:
+    audit_id, at, actor, action, subject, run_id, details = row
+    return AuditEntry(
+        audit_id=audit_id,
+        at=from_ms(at),
+        actor=actor,
+        action=action,
+        subject=subject,
+        run_id=run_id,
+        details=msgspec.json.decode(details, type=dict[str, Any]),
+    )
