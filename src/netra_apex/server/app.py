@@ -34,6 +34,20 @@ from netra_apex.server.turns import Turns
 from netra_apex.server.websocket import WebSocketDoor
 from netra_apex.settings import Settings
 
+ROOMS = (
+    accounts,
+    threads,
+    files,
+    runs,
+    approvals,
+    questions,
+    memories,
+    usage,
+    mcp,
+    administration,
+    health,
+    pages,
+)
 CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 CORS_HEADERS = ("Authorization", "Content-Type", "Last-Event-ID")
 
@@ -66,20 +80,7 @@ def create_app(
     )
     app.state.lifecycle = lifecycle
     app.state.root_path = settings.root_path.rstrip("/")
-    for room in (
-        accounts,
-        threads,
-        files,
-        runs,
-        approvals,
-        questions,
-        memories,
-        usage,
-        mcp,
-        administration,
-        health,
-        pages,
-    ):
+    for room in ROOMS:
         app.include_router(room.router)
 
     async def services_of(_: Scope) -> Services:
