@@ -5,15 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netra_apex.agents import (
+        AdaptivePipeline,
         AgentRegistry,
         Assignment,
         BaseAgent,
         ChatAgent,
         ChatOrchestrator,
+        DataPlan,
+        Material,
         Mission,
         Phase,
         Plan,
         Review,
+        Sufficiency,
         SupervisorAgent,
         Team,
         TeamReport,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from netra_apex.tools.memory import forget, recall, remember
 
 __all__ = [
+    "AdaptivePipeline",
     "AgentRegistry",
     "Assignment",
     "AssistantMessage",
@@ -53,8 +58,10 @@ __all__ = [
     "ChatAgent",
     "ChatOrchestrator",
     "ConfigurationError",
+    "DataPlan",
     "Image",
     "MCPServer",
+    "Material",
     "Mission",
     "NetraError",
     "Phase",
@@ -68,6 +75,7 @@ __all__ = [
     "Runtime",
     "ScopeChatModel",
     "Settings",
+    "Sufficiency",
     "SupervisorAgent",
     "SystemMessage",
     "Team",
@@ -94,6 +102,7 @@ __all__ = [
 
 # Loaded when first used: `netra --help` and a client need neither the server nor the engine.
 _HOME = {
+    "AdaptivePipeline": "netra_apex.agents",
     "AgentRegistry": "netra_apex.agents",
     "Assignment": "netra_apex.agents",
     "AssistantMessage": "netra_apex.core.messages",
@@ -102,8 +111,10 @@ _HOME = {
     "ChatAgent": "netra_apex.agents",
     "ChatOrchestrator": "netra_apex.agents",
     "ConfigurationError": "netra_apex.errors",
+    "DataPlan": "netra_apex.agents",
     "Image": "netra_apex.core.messages",
     "MCPServer": "netra_apex.tools.mcp",
+    "Material": "netra_apex.agents",
     "Mission": "netra_apex.agents",
     "NetraError": "netra_apex.errors",
     "Phase": "netra_apex.agents",
@@ -117,6 +128,7 @@ _HOME = {
     "Runtime": "netra_apex.runtime",
     "ScopeChatModel": "netra_apex.agents.adapters.langgraph",
     "Settings": "netra_apex.settings",
+    "Sufficiency": "netra_apex.agents",
     "SupervisorAgent": "netra_apex.agents",
     "SystemMessage": "netra_apex.core.messages",
     "Team": "netra_apex.agents",

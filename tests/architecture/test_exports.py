@@ -8,6 +8,7 @@ from tests.architecture.reading import DOCS, codes
 import netra_apex
 
 TOP_LEVEL = [
+    "AdaptivePipeline",
     "AgentRegistry",
     "Assignment",
     "AssistantMessage",
@@ -16,8 +17,10 @@ TOP_LEVEL = [
     "ChatAgent",
     "ChatOrchestrator",
     "ConfigurationError",
+    "DataPlan",
     "Image",
     "MCPServer",
+    "Material",
     "Mission",
     "NetraError",
     "Phase",
@@ -31,6 +34,7 @@ TOP_LEVEL = [
     "Runtime",
     "ScopeChatModel",
     "Settings",
+    "Sufficiency",
     "SupervisorAgent",
     "SystemMessage",
     "Team",

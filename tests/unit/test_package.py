@@ -10,12 +10,13 @@ import netra_apex
 from netra_apex.tools import Tool
 
 PUBLIC = {
-    "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent", "ChatOrchestrator",
-    "ConfigurationError", "Image", "MCPServer", "Mission", "NetraError", "Phase", "Plan", "Refused", "Reply",
-    "Result", "Review", "RunFailed", "RunScope", "Runtime", "ScopeChatModel", "Settings", "SupervisorAgent",
-    "SystemMessage", "Team", "TeamReport", "ToolCall", "ToolMessage", "Usage", "UserExecutionContext",
-    "UserMessage", "admin_tools", "ask_user", "create_app", "forget", "from_function", "from_langgraph",
-    "from_openai_agents", "from_pydantic_ai", "list_files", "read_file", "recall", "remember", "tool",
+    "AdaptivePipeline", "AgentRegistry", "Assignment", "AssistantMessage", "BaseAgent", "CallFailed", "ChatAgent",
+    "ChatOrchestrator", "ConfigurationError", "DataPlan", "Image", "MCPServer", "Material", "Mission", "NetraError",
+    "Phase", "Plan", "Refused", "Reply", "Result", "Review", "RunFailed", "RunScope", "Runtime", "ScopeChatModel",
+    "Settings", "Sufficiency", "SupervisorAgent", "SystemMessage", "Team", "TeamReport", "ToolCall", "ToolMessage",
+    "Usage", "UserExecutionContext", "UserMessage", "admin_tools", "ask_user", "create_app", "forget",
+    "from_function", "from_langgraph", "from_openai_agents", "from_pydantic_ai", "list_files", "read_file",
+    "recall", "remember", "tool",
 }  # fmt: skip
 
 

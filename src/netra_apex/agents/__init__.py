@@ -4,6 +4,7 @@ from netra_apex.agents.assignment import Assignment, Review
 from netra_apex.agents.base import BaseAgent, description_of
 from netra_apex.agents.chat import ChatAgent
 from netra_apex.agents.orchestrator import ChatOrchestrator
+from netra_apex.agents.pipeline import AdaptivePipeline, DataPlan, Material, Sufficiency
 from netra_apex.agents.plan import Mission, Phase, Plan
 from netra_apex.agents.registry import AgentRegistry
 from netra_apex.agents.report import MissionReport, TeamReport
@@ -13,16 +14,20 @@ from netra_apex.agents.team import Team
 __all__ = [
     "FILES",
     "HISTORY",
+    "AdaptivePipeline",
     "AgentRegistry",
     "Assignment",
     "BaseAgent",
     "ChatAgent",
     "ChatOrchestrator",
+    "DataPlan",
+    "Material",
     "Mission",
     "MissionReport",
     "Phase",
     "Plan",
     "Review",
+    "Sufficiency",
     "SupervisorAgent",
     "Team",
     "TeamReport",
