@@ -47,13 +47,15 @@ _EMPTY = frozenset(
     )
 )
 _STEM = 5
+_CALL = re.compile(r"^Call `[^.]*", re.MULTILINE)
+_NAMED = re.compile(r"`([A-Za-z0-9_-]+)`")
 
 
 class DemoModel:
     """The offline demo model. `pace` is the time in seconds between two words.
 
-    Where tools are offered, it calls the fitting one once for each message of the user, and then answers with what it
-    gave. Usage is counted in words.
+    Where tools are offered, it calls the fitting one once for each message of the user, or those that the instructions
+    say to call ("Call `one` and `two`."), and then answers with what they gave. Usage is counted in words.
     """
 
     def __init__(self, *, pace: float = PACE_SECONDS) -> None:
@@ -71,11 +73,11 @@ class DemoModel:
         results = [message.content for message in since if isinstance(message, ToolMessage)]
         heard = sum(len(_text(message).split()) for message in request.messages)
         if request.tools and asked and not results:
-            spec = choose_tool(asked, request.tools)
-            arguments = json.dumps(arguments_for(spec.parameters, asked, files=message.content), ensure_ascii=False)
-            return Reply(
-                text="", tool_calls=(ToolCall(new_id("call"), spec.name, arguments),), usage=Usage(heard, 1, 1)
+            specs = told_to_call(request) or (choose_tool(asked, request.tools),)
+            calls = tuple(
+                ToolCall(new_id("call"), spec.name, _arguments(spec, asked, message.content)) for spec in specs
             )
+            return Reply(text="", tool_calls=calls, usage=Usage(heard, len(calls), 1))
         if request.output_schema is not None:
             text = json.dumps(example(request.output_schema), ensure_ascii=False)
         else:
@@ -93,6 +95,18 @@ class DemoModel:
 
     async def aclose(self) -> None:
         """Nothing to close."""
+
+
+def _arguments(tool: ToolSpec, asked: str, whole: str) -> str:
+    return json.dumps(arguments_for(tool.parameters, asked, files=whole), ensure_ascii=False)
+
+
+def told_to_call(request: ModelRequest) -> tuple[ToolSpec, ...]:
+    """The offered tools that the instructions say to call: those in backticks in a sentence that begins with `Call`."""
+    told = "\n".join(message.content for message in request.messages if isinstance(message, SystemMessage))
+    named = [name for sentence in _CALL.findall(told) for name in _NAMED.findall(sentence)]
+    offered = {spec.name: spec for spec in request.tools}
+    return tuple(offered[name] for name in dict.fromkeys(named) if name in offered)
 
 
 def choose_tool(asked: str, tools: Sequence[ToolSpec]) -> ToolSpec:

@@ -136,6 +136,19 @@ def test_one_tool_alone_is_always_called() -> None:
     assert complete(UserMessage("zzz"), tools=(only,)).tool_calls[0].name == "delegate_writer"
 
 
+def test_the_tools_that_the_instructions_say_to_call_are_called_in_that_order() -> None:
+    tools = tuple(
+        ToolSpec(name=name, description="Adds.", parameters={"type": "object", "properties": {}})
+        for name in ("add", "take_away", "share_out")
+    )
+    told = SystemMessage("You count.\nCall `share_out`, `nobody` and `add`, `add`. Do not mind `take_away`.")
+    called = complete(told, UserMessage("take away"), tools=tools).tool_calls
+    assert [call.name for call in called] == ["share_out", "add"]
+    assert len({call.id for call in called}) == 2
+    aside = SystemMessage("You may call `add`. Use `share_out`.")
+    assert [call.name for call in complete(aside, UserMessage("take away"), tools=tools).tool_calls] == ["take_away"]
+
+
 def test_it_streams_at_a_pace_that_a_person_sees() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
