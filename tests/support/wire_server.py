@@ -8,7 +8,7 @@ The last user message may hold directives, `tell me [[chunks=8 delay=20]]`:
     chunks=8 tag=word        pieces of text: "word0 ", "word1 ", …
     think=0                  pieces of thought before them
     first=0 delay=0          milliseconds before the first piece, and from each piece to the next
-    call=a,b rounds=1        tools to call, and in how many answers of this turn, before the text comes
+    call=a,b rounds=1        tools to call (offered: all), and in how many answers of this turn, before the text comes
     args=ok                  their arguments: ok (from the tool's schema), broken, missing, or JSON without blanks
     fault=KIND times=1       an HTTP status (429, 500, …) or: die cut error hang garbage endless silent
     after=0 wait=0           pieces before a fault in mid-stream; seconds in the Retry-After of a status
@@ -298,7 +298,7 @@ def tool_calls(plan: Plan, request: dict[str, Any], asked: str) -> list[tuple[st
     offered = {tool["function"]["name"]: tool["function"] for tool in request.get("tools") or []}
     fixed = {"broken": '{"query": ', "missing": "{}"}.get(plan.args, plan.args)
     calls: list[tuple[str, str]] = []
-    for name in plan.call:
+    for name in offered if plan.call == ["offered"] else plan.call:
         schema = offered.get(name, {}).get("parameters") or {}
         filled = dict.fromkeys(schema.get("required") or (), DIRECTIVE.sub("", asked).strip())
         calls.append((name, json.dumps(filled) if plan.args == "ok" else fixed))

@@ -4,15 +4,20 @@ It works without a key and shows each of the five events at every message. Readi
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
 
-from netra_apex.agents import AgentRegistry, ChatAgent
+from netra_apex.agents import AgentRegistry, ChatAgent, SupervisorAgent
+from netra_apex.core.messages import AssistantMessage, ModelMessage, SystemMessage, UserMessage
+from netra_apex.core.scope import RunScope
 from netra_apex.demo import arithmetic, handbook
+from netra_apex.demo.costs import CostAnalysis
 from netra_apex.errors import CallFailed
 from netra_apex.tools import tool
+
+REPORTS = f"delegate_{CostAnalysis.name}"
 
 
 @tool(idempotent=True)
@@ -44,7 +49,7 @@ async def calculate(expression: Annotated[str, Field(description="Arithmetic suc
         raise CallFailed("error", str(error)) from error
 
 
-class Assistant(ChatAgent):
+class Assistant(SupervisorAgent):
     """Answers questions, tells the time and calculates."""
 
     name = "assistant"
@@ -53,6 +58,20 @@ class Assistant(ChatAgent):
         " in the handbook, take the time from current_time, and calculate with calculate rather than in your head."
     )
     tools = (search_handbook, current_time, calculate)
+    members = (CostAnalysis,)
+
+    async def run(self, task: str, scope: RunScope) -> Any:
+        """Answers; a report on costs is passed on as it is, as no model should tell its figures anew."""
+        messages: list[ModelMessage] = [SystemMessage(self.instructions), *scope.history, UserMessage(task)]
+        while True:  # the scope counts the turns
+            reply = await scope.model(messages, tools=self.offers)
+            if not reply.tool_calls:
+                return reply.text
+            answers = await scope.tools.answer(reply.tool_calls)
+            reported = [call.name == REPORTS for call in reply.tool_calls]
+            if reported == [True] and not answers[0].content.startswith("Error"):
+                return answers[0].content
+            messages += [AssistantMessage(reply.text, reply.tool_calls), *answers]
 
 
 class Guide(ChatAgent):
@@ -66,4 +85,4 @@ class Guide(ChatAgent):
     tools = (search_handbook,)
 
 
-registry = AgentRegistry([Assistant, Guide], default="assistant")
+registry = AgentRegistry([Assistant, Guide, CostAnalysis], default="assistant")

@@ -9,9 +9,9 @@ from netra_apex.demo import arithmetic, calculate, current_time, handbook, regis
 from netra_apex.errors import CallFailed
 
 
-def test_the_team_has_an_assistant_by_default_and_a_guide() -> None:
+def test_the_team_has_an_assistant_by_default_a_guide_and_who_analyzes_costs() -> None:
     assert registry.default == "assistant"
-    assert registry.names == ("assistant", "guide")
+    assert registry.names == ("assistant", "guide", "cost-analysis")
     assert all(text for _, text in registry.describe(frozenset()))
 
 
