@@ -18,7 +18,7 @@ from typing import Any
 from tests.support.postgres import PostgresServer
 from tests.support.wire_model import WireModel
 
-from bench import flood
+from bench import costs, flood
 from bench.load import Driver
 from bench.parts import DRIVER_CPU, make_users, serving
 from netra_apex.cli.probe import percentile
@@ -120,7 +120,11 @@ async def main() -> None:
     parser.add_argument("--flood", action="store_true", help="one user floods, another waits")
     parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server, started for it")
     parser.add_argument("--workers", type=int, default=0, help="processes that execute, beside one that serves")
+    parser.add_argument("--costs", action="store_true", help="the cost team on 100,000 rows, and nothing else")
     arguments = parser.parse_args()
+    if arguments.costs:
+        print(json.dumps(await costs.measure(), indent=2))
+        return
     os.sched_setaffinity(0, {DRIVER_CPU})
     with WireModel("--quiet") as model, contextlib.ExitStack() as stack:
         postgres = stack.enter_context(PostgresServer(durable=True)) if arguments.postgres else None
