@@ -224,7 +224,7 @@ def test_the_conversation_so_far_reaches_the_model_and_its_reader(server, wire):
             ("assistant", second["run_id"]),
         ]
         assert [item["content"] for item in page["items"]][1::2] == [words(3), words(2, "more")]
-        assert page["items"][0].keys() == {"message_id", "run_id", "role", "content", "created_at"}
+        assert page["items"][0].keys() == {"message_id", "run_id", "role", "content", "created_at", "files"}
         assert page["items"][0]["message_id"] == first["message_id"]
         half = (await client.get(f"/api/threads/{first['thread_id']}/messages?limit=2", login)).json
         rest = f"/api/threads/{first['thread_id']}/messages?limit=2&cursor={half['next_cursor']}"

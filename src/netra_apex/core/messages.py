@@ -1,5 +1,6 @@
 """What people and models say: the messages of a conversation, a model's request and its reply."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -160,4 +161,4 @@ def as_said(output: Any) -> str:
     if isinstance(output, Mapping):
         output = cast("Mapping[str, Any]", output)
         output = output["text"] if isinstance(output.get("text"), str) and output["text"] else output
-    return output if isinstance(output, str) else msgspec.json.encode(output).decode()
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)

@@ -62,7 +62,7 @@ def test_a_message_is_answered_in_a_run_whose_messages_and_events_can_be_read(tm
         assert run["status"] == "completed"
         assert run.keys() >= {"run_id", "thread_id", "agent", "status", "last_seq"}
         messages = (await client.get(f"/api/threads/{thread_id}/messages")).json["items"]
-        assert messages[0].keys() == {"message_id", "run_id", "role", "content", "created_at"}
+        assert messages[0].keys() == {"message_id", "run_id", "role", "content", "created_at", "files"}
         assert (messages[0]["role"], messages[0]["content"]) == ("user", "hello")
         assert messages[0]["message_id"] == answer.json["message_id"]
         events = (await client.get(f"/api/runs/{run_id}/events")).json

@@ -20,7 +20,14 @@ def is_problem(answer, status, code):
 
 def test_addresses_and_methods_that_there_are_not_are_problems(tmp_path):
     async def scenario(client):
-        for path in ("/nothing", "/api/nothing", "/api/threads/", "/api/admin/users", "/v1/models", "/api/approvals/"):
+        for path in (
+            "/nothing",
+            "/api/nothing",
+            "/api/threads/",
+            "/api/admin/nothing",
+            "/v1/models",
+            "/api/approvals/",
+        ):
             is_problem(await client.get(path), 404, "not_found")
         answer = await client.call("PUT", "/api/threads")
         is_problem(answer, 405, "invalid")

@@ -125,9 +125,9 @@ def test_a_message_is_told_with_the_files_that_came_and_refers_to_the_pictures_a
     [
         ("Hello", "Hello"),
         ({"text": "Two of three are done.", "percent": 67}, "Two of three are done."),
-        ({"text": ""}, '{"text":""}'),
-        ({"text": 1}, '{"text":1}'),
-        ([1, "a"], '[1,"a"]'),
+        ({"text": ""}, '{"text": ""}'),
+        ({"text": 1}, '{"text": 1}'),
+        ([1, "a"], '[1, "a"]'),
     ],
 )
 def test_an_output_is_said_as_its_text_where_it_has_one(output: object, said: str) -> None:

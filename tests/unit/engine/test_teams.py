@@ -335,7 +335,10 @@ BROKEN = {
     "answers in another form": (
         Typed,
         ["none", "many"],
-        "typed failed (max_turns): the model gave no final answer in 2 turns.",
+        (
+            "typed failed (max_turns): the model gave no final answer in 2 turns; "
+            "the last one was in a wrong form: Invalid JSON: expected value at line 1 column 1."
+        ),
     ),
     "gives another type": (
         Wrong,

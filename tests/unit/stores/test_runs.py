@@ -331,7 +331,7 @@ def test_a_runs_status_follows_its_own_agents_events(tmp_path: Path, ending: Dur
         ((answer("let me see"), answer("hello"), completed("hello")), ["let me see", "hello"]),
         ((completed("plain"),), ["plain"]),
         ((answer("let me see"), completed("hello")), ["let me see", "hello"]),
-        ((completed({"a": [1, None]}),), ['{"a":[1,null]}']),
+        ((completed({"a": [1, None]}),), ['{"a": [1, null]}']),
         ((answer('{"a": 1}'), completed({"a": 1})), ['{"a": 1}']),
         ((completed(None),), []),
         ((completed(""),), []),
