@@ -2,7 +2,7 @@
 import { Comeback, HELD, verdict } from "./comeback.js";
 import { ClientError, ConnectionLost, ConnectionOver, ConnectionRefused, RequestRefused } from "./errors.js";
 import type { ConnectionEstablished, MessageAccepted, Ok, ServerFrame } from "./events.js";
-import { Following, type OtherEvent } from "./following.js";
+import { Following, type OtherEvent, type RunFrame } from "./following.js";
 import { read } from "./frames.js";
 import { LiveRun, type Notice } from "./run.js";
 
@@ -32,6 +32,8 @@ type ClientFrame = { type: string; id?: string; [field: string]: unknown };
 type Settled = MessageAccepted | Ok;
 interface Asked {
   frame: ClientFrame;
+  /** Called with the answer, before the next frame is looked at. */
+  then: () => void;
   resolve: (answer: Settled) => void;
   reject: (error: ClientError) => void;
 }
@@ -53,6 +55,7 @@ export class Connection {
   readonly #subscribing = new Map<string, string>();
   readonly #runs = new Map<string, LiveRun>();
   readonly #ended: string[] = [];
+  readonly #watched = new Map<string, (run: LiveRun) => void>();
   /** The one that is dialled or up; `#socket` is it once the server has greeted. */
   #dialled: WebSocket | null = null;
   #socket: WebSocket | null = null;
@@ -104,6 +107,21 @@ export class Connection {
     this.#runs.set(runId, run);
     this.#send(this.#subscription(run));
     return run;
+  }
+
+  /**
+   * Watches a thread: `onRun` is given each of its unfinished runs, and each that begins, in whatever tab or process.
+   * The answer ends it. One whole run may be missed while the socket is away: look at the thread's messages then.
+   */
+  async watch(threadId: string, onRun: (run: LiveRun) => void): Promise<() => void> {
+    // In force with the answer itself: the first event may come with it.
+    await this.#ask(this.#threadSubscription(threadId), () => this.#watched.set(threadId, onRun));
+    return () => {
+      if (this.#watched.get(threadId) !== onRun) return;
+      this.#watched.delete(threadId);
+      for (const run of this.#runs.values()) if (run.threadId === threadId) this.#runs.delete(run.runId);
+      this.#send({ type: "unsubscribe", thread_id: threadId, id: newId("req") });
+    };
   }
 
   /** Stops following a run, which goes on without this client. */
@@ -181,7 +199,10 @@ export class Connection {
       this.#lostAt = null;
     }
     this.#subscribing.clear();
-    for (const run of this.#runs.values()) if (run.active) this.#send(this.#subscription(run));
+    for (const threadId of this.#watched.keys()) this.#send(this.#threadSubscription(threadId));
+    for (const run of this.#runs.values()) {
+      if (run.active && !this.#watched.has(run.threadId ?? "")) this.#send(this.#subscription(run));
+    }
     for (const { frame } of this.#asked.values()) this.#send(frame);
   }
 
@@ -228,7 +249,7 @@ export class Connection {
       case "pong":
         break;
       default: {
-        const run = this.#runs.get(frame.run_id);
+        const run = this.#runs.get(frame.run_id) ?? this.#discovered(frame);
         const wasActive = run?.active ?? false;
         run?.told(frame);
         if (run && wasActive && !run.active) this.#keepAWhile(run.runId);
@@ -240,13 +261,27 @@ export class Connection {
     if (!this.#asked.has(frame.id ?? "")) return; // Who asked has gone.
     const known = this.#runs.get(frame.run_id);
     if (known?.active) known.following.begin(0);
-    else this.#runs.set(frame.run_id, new LiveRun(new Following(frame.run_id), frame.thread_id, frame.message_id));
+    else this.#began(new LiveRun(new Following(frame.run_id), frame.thread_id, frame.message_id));
     this.#answered(frame.id, frame);
+  }
+
+  /** A run of a watched thread that was not known here, with its first event. */
+  #discovered(frame: RunFrame): LiveRun | undefined {
+    if (!("thread_id" in frame) || frame.seq !== 1 || !this.#watched.has(frame.thread_id)) return undefined;
+    return this.#began(new LiveRun(new Following(frame.run_id), frame.thread_id));
+  }
+
+  #began(run: LiveRun): LiveRun {
+    this.#runs.set(run.runId, run);
+    this.#watched.get(run.threadId ?? "")?.(run);
+    return run;
   }
 
   #answered(id: string | null, answer: Settled): void {
     this.#subscribing.delete(id ?? "");
-    this.#asked.get(id ?? "")?.resolve(answer);
+    const asked = this.#asked.get(id ?? "");
+    asked?.then();
+    asked?.resolve(answer);
   }
 
   #wasRefused(id: string | null, error: RequestRefused): void {
@@ -263,13 +298,13 @@ export class Connection {
     if (this.#ended.length > ENDED_KEPT) this.#runs.delete(this.#ended.shift() ?? "");
   }
 
-  async #ask(frame: ClientFrame): Promise<Settled> {
+  async #ask(frame: ClientFrame, then = (): void => undefined): Promise<Settled> {
     if (this.#over !== null) throw this.#over;
     const id = newId("req");
     const asked = { ...frame, id };
     try {
       return await new Promise<Settled>((resolve, reject) => {
-        this.#asked.set(id, { frame: asked, resolve, reject });
+        this.#asked.set(id, { frame: asked, then, resolve, reject });
         this.#send(asked);
       });
     } finally {
@@ -282,6 +317,16 @@ export class Connection {
     this.#subscribing.set(id, run.runId);
     run.following.begin(run.lastSeq);
     return { type: "subscribe", run_id: run.runId, after: run.lastSeq, id };
+  }
+
+  #threadSubscription(threadId: string): ClientFrame {
+    const after: Record<string, number> = {};
+    for (const run of this.#runs.values()) {
+      if (run.threadId !== threadId || !run.active) continue;
+      after[run.runId] = run.lastSeq;
+      run.following.begin(run.lastSeq);
+    }
+    return { type: "subscribe", thread_id: threadId, after, id: newId("req") };
   }
 
   /** Sends a frame if a socket is up. Where it is lost on the way, what must arrive is sent again after the greeting. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { WebSocket as NodeWebSocket } from "ws";
-import { Client, RequestRefused, unwrap, type Frame } from "../src/index.js";
+import { Client, RequestRefused, unwrap, type Frame, type LiveRun } from "../src/index.js";
 import { PASSWORD, Relay, Server } from "./server.js";
 
 const webSocket = NodeWebSocket as unknown as typeof WebSocket;
@@ -79,6 +79,23 @@ test("a run goes on when its server was killed and is back", async () => {
   expect(durable(frames).map(([seq]) => seq)).toEqual(durable(frames).map((_, index) => index + 1));
 }, 60_000);
 
+test("a tab that watches a thread is told what another tab asks there", async () => {
+  const [first, second] = [as("ada").connect(), as("ada").connect()];
+  const opening = await first.send("Hello");
+  await opening.ended();
+  const threadId = opening.threadId ?? "";
+  let tell: (run: LiveRun) => void = () => undefined;
+  const begun = new Promise<LiveRun>((resolve) => (tell = resolve));
+  await second.watch(threadId, tell);
+  const asked = await first.send("What is 2 + 2?", { threadId });
+  const seen = await begun;
+  expect(seen.runId).toBe(asked.runId);
+  const [here, there] = await Promise.all([collected(asked), collected(seen)]);
+  expect(durable(there)).toEqual(durable(here));
+  first.close();
+  second.close();
+});
+
 test("another user's run is as none", async () => {
   const [ada, grace] = [as("ada"), as("grace")];
   const connection = ada.connect();
@@ -98,6 +115,12 @@ test("a wrong password is refused with the server's sentence", async () => {
   const client = new Client({ url: server.url, credentials: { username: "ada", password: "not this one" }, webSocket });
   await expect(client.token()).rejects.toMatchObject({ code: "unauthenticated", status: 401 });
 });
+
+async function collected(run: LiveRun): Promise<Frame[]> {
+  const frames: Frame[] = [];
+  for await (const frame of run) frames.push(frame);
+  return frames;
+}
 
 function messageOf(frames: readonly Frame[]): string {
   for (const frame of frames) if (frame.type === "message_completed") return frame.message_id;
