@@ -1,9 +1,13 @@
 # Two commands do everything: `make serve` and `make test`. Each makes what it needs and is quick the second time.
+# `make wheel` packs it all, the web app included.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup dev serve test machines check lint types floors bench clean
+WEB := src/netra_apex/server/web/index.html
+UI := $(shell find ui -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
+
+.PHONY: setup dev ui wheel serve test pages machines check lint types floors bench clean
 
 setup: $(VENV)/.installed
 dev: $(VENV)/.developing
@@ -20,10 +24,27 @@ $(VENV)/.developing: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[providers,langgraph,openai-agents]" --group dev
 	@touch $@
 
-serve: setup
+ui: $(WEB)
+
+ui/node_modules/.installed: ui/package-lock.json ui/package.json ui/client/package.json ui/app/package.json | $(VENV)/bin/python
+	cd ui && ./with-node npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(WEB): $(UI) ui/node_modules/.installed
+	cd ui && ./with-node npm run build --workspace app --loglevel=error
+	@touch $@
+
+wheel: $(WEB) setup
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+serve: setup ui
 	$(BIN)/netra serve $(APP)
 
-check: dev lint types floors
+check: dev lint types floors pages
+
+# What the compiler and the tests of the web app and its client say.
+pages: dev ui/node_modules/.installed
+	cd ui && ./with-node npm run check && NETRA_COMMAND=$(CURDIR)/$(BIN)/netra ./with-node npm run test
 
 lint: dev
 	$(BIN)/ruff check .
@@ -42,11 +63,11 @@ machines: dev
 	$(BIN)/coverage report
 	rm -f .coverage
 
-test: check machines
+test: check machines ui
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 bench: dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .netra .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .netra .pytest_cache .ruff_cache .hypothesis ui/node_modules src/netra_apex/server/web dist

@@ -31,6 +31,7 @@ from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.limits import BodyLimit, SecurityHeaders
 from netra_apex.server.services import Services
 from netra_apex.server.turns import Turns
+from netra_apex.server.web import Assets
 from netra_apex.server.websocket import WebSocketDoor
 from netra_apex.settings import Settings
 
@@ -82,6 +83,8 @@ def create_app(
     app.state.root_path = settings.root_path.rstrip("/")
     for room in ROOMS:
         app.include_router(room.router)
+
+    app.mount("/assets", Assets())
 
     async def services_of(_: Scope) -> Services:
         return await lifecycle.services()

@@ -7,8 +7,9 @@ from importlib.resources import files
 from string import Template
 
 from fastapi import APIRouter
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
+from netra_apex.server import web
 from netra_apex.server.callers import Running
 
 router = APIRouter(include_in_schema=False)
@@ -47,8 +48,10 @@ _SETUP = _Page("setup")
 
 
 @router.get("/")
-async def home(services: Running) -> HTMLResponse:
-    """What this is, and how to talk to it."""
+async def home(services: Running) -> Response:
+    """The web app; where it is not built, what this is and how to talk to it."""
+    if web.is_built():
+        return web.page()
     without_admin = not await services.runtime.stores.accounts.has_admin()
     return _HOME.answer(first="" if without_admin else "hidden", model=services.runtime.models.get(None).name)
 

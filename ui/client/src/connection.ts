@@ -110,12 +110,16 @@ export class Connection {
   }
 
   /**
-   * Watches a thread: `onRun` is given each of its unfinished runs, and each that begins, in whatever tab or process.
+   * Watches a thread: `onRun` is given each of its unfinished runs, and each that begins, in whatever tab or process;
+   * those that this connection began itself too.
    * The answer ends it. One whole run may be missed while the socket is away: look at the thread's messages then.
    */
   async watch(threadId: string, onRun: (run: LiveRun) => void): Promise<() => void> {
     // In force with the answer itself: the first event may come with it.
-    await this.#ask(this.#threadSubscription(threadId), () => this.#watched.set(threadId, onRun));
+    await this.#ask(this.#threadSubscription(threadId), () => {
+      this.#watched.set(threadId, onRun);
+      for (const run of this.#runs.values()) if (run.threadId === threadId && run.active) onRun(run);
+    });
     return () => {
       if (this.#watched.get(threadId) !== onRun) return;
       this.#watched.delete(threadId);

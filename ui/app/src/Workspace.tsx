@@ -1,0 +1,44 @@
+import { type Notice } from "@netra-apex/client";
+import { useEffect, useState, type ReactElement } from "react";
+import { Route, Router, Switch } from "wouter";
+import { useHashLocation } from "wouter/use-hash-location";
+import { Desk } from "./chat/desk";
+import { Conversation } from "./chat/Conversation";
+import { NewConversation } from "./chat/NewConversation";
+import type { User } from "./session/session";
+import { Sidebar } from "./threads/Sidebar";
+
+/** What who is logged in has before him: his threads, and one of them. One socket serves the whole page. */
+export function Workspace({ user }: { user: User }): ReactElement {
+  const [desk, setDesk] = useState<Desk | null>(null);
+  const [notice, setNotice] = useState<Notice | null>(null);
+  useEffect(() => {
+    const opened = new Desk(setNotice);
+    setDesk(opened);
+    return () => opened.close();
+  }, []);
+  return (
+    <Router hook={useHashLocation}>
+      <div className="workspace">
+        <Sidebar user={user} />
+        <div className="stage">
+          {notice?.type === "reconnecting" && (
+            <p className="away" role="status">
+              Connection lost: coming back. What runs goes on.
+            </p>
+          )}
+          {desk !== null && (
+            <Switch>
+              <Route path="/t/:threadId">
+                {({ threadId }) => <Conversation key={threadId} store={desk.thread(threadId)} />}
+              </Route>
+              <Route>
+                <NewConversation connection={desk.connection} />
+              </Route>
+            </Switch>
+          )}
+        </div>
+      </div>
+    </Router>
+  );
+}
