@@ -50,9 +50,9 @@ test("a run waits while a call waits for its user, and goes on when he has decid
     event("tool_executing", { call_id: "call_1", tool: "pay", arguments: {} }),
     event("approval_requested", asked),
   );
-  expect([view.state, view.approvals.length]).toEqual(["waiting", 1]);
+  expect([view.state, view.waiting.length]).toEqual(["waiting", 1]);
   view.take(event("approval_decided", { approval_id: "apr_1", decision: "approve", by: "ada" }));
-  expect([view.state, view.approvals.length]).toEqual(["running", 0]);
+  expect([view.state, view.waiting.length]).toEqual(["running", 0]);
 });
 
 test("a text grows, is void after a reset, and is whole when it is stored", () => {
@@ -75,4 +75,15 @@ test("an agent that is started again when its run was taken up is the same agent
     event("agent_started", { task: "hi" }),
   );
   expect(view.root?.items).toHaveLength(1);
+});
+
+test("a run waits while a question waits for its answer", () => {
+  const view = told(
+    event("agent_started", { task: "hi" }),
+    event("tool_executing", { call_id: "call_1", tool: "ask_user", arguments: { text: "Which month?" } }),
+    event("question_asked", { question_id: "que_1", call_id: "call_1", text: "Which month?" }),
+  );
+  expect([view.state, view.waiting[0]?.question?.text]).toEqual(["waiting", "Which month?"]);
+  view.take(event("question_answered", { question_id: "que_1", content: "May" }));
+  expect([view.state, view.waiting]).toEqual(["running", []]);
 });

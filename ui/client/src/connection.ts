@@ -11,6 +11,8 @@ export interface MessageOptions {
   threadId?: string;
   agent?: string;
   replace?: string;
+  /** Ids of files of the thread that come with it. */
+  files?: string[];
   ifBusy?: "enqueue" | "reject" | "interrupt" | "steer";
   idempotencyKey?: string;
 }
@@ -83,7 +85,7 @@ export class Connection {
 
   /** Sends a message, in a new thread unless one is named, and follows the run that it becomes. */
   async send(content: string, options: MessageOptions = {}): Promise<LiveRun> {
-    const { threadId, agent, replace } = options;
+    const { threadId, agent, replace, files } = options;
     const accepted = await this.#ask({
       type: "user_message",
       content,
@@ -92,6 +94,7 @@ export class Connection {
       ...(threadId === undefined ? {} : { thread_id: threadId }),
       ...(agent === undefined ? {} : { agent }),
       ...(replace === undefined ? {} : { replace }),
+      ...(files === undefined ? {} : { files }),
     });
     const run = accepted.type === "message_accepted" ? this.#runs.get(accepted.run_id) : undefined;
     if (run === undefined) throw new ClientError("the server answered a message with what is no acceptance");
@@ -142,6 +145,11 @@ export class Connection {
   async decide(approvalId: string, decision: "approve" | "reject", note?: string): Promise<void> {
     const said = note === undefined ? {} : { note };
     await this.#ask({ type: "decide", approval_id: approvalId, decision, ...said });
+  }
+
+  /** Answers a question, whose run then goes on. */
+  async answer(questionId: string, content: string): Promise<void> {
+    await this.#ask({ type: "answer", question_id: questionId, content });
   }
 
   /** Ends it: everybody who waits hears `ConnectionOver`. */

@@ -9,6 +9,8 @@ export type DurableEvent =
   | ToolCompleted
   | ApprovalRequested
   | ApprovalDecided
+  | QuestionAsked
+  | QuestionAnswered
   | MessageCompleted
   | AgentCompleted
   | AgentFailed
@@ -144,6 +146,39 @@ export interface ApprovalDecided {
   approval_id: string;
   decision: string;
   by: string;
+}
+/**
+ * A call waits for its user's answer to this.
+ */
+export interface QuestionAsked {
+  type: "question_asked";
+  seq: number;
+  run_id: string;
+  thread_id: string;
+  agent: string;
+  depth: number;
+  at: string;
+  parent_agent?: string;
+  parent_call_id?: string;
+  question_id: string;
+  call_id: string;
+  text: string;
+}
+/**
+ * What the user answered: the call's result.
+ */
+export interface QuestionAnswered {
+  type: "question_answered";
+  seq: number;
+  run_id: string;
+  thread_id: string;
+  agent: string;
+  depth: number;
+  at: string;
+  parent_agent?: string;
+  parent_call_id?: string;
+  question_id: string;
+  content: string;
 }
 /**
  * A model's answer with text, whole.

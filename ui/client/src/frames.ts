@@ -13,6 +13,8 @@ const DURABLE = [
   "tool_completed",
   "approval_requested",
   "approval_decided",
+  "question_asked",
+  "question_answered",
   "message_completed",
   "agent_completed",
   "agent_failed",

@@ -1,5 +1,6 @@
 import {
   ActionBarPrimitive,
+  AttachmentPrimitive,
   AssistantRuntimeProvider,
   AuiIf,
   ComposerPrimitive,
@@ -10,10 +11,11 @@ import {
   type AppendMessage,
   type ThreadMessageLike,
 } from "@assistant-ui/react";
-import { ArrowDown, Check, Copy, Pencil, RefreshCw, Send, Square } from "lucide-react";
-import { createContext, lazy, Suspense, useContext, useSyncExternalStore, type ReactElement } from "react";
+import { ArrowDown, Check, Copy, Paperclip, Pencil, RefreshCw, Send, Square, X } from "lucide-react";
+import { createContext, lazy, Suspense, useContext, useMemo, useSyncExternalStore, type ReactElement } from "react";
 import { Timeline } from "../run/Timeline";
 import type { RunView } from "../run/view";
+import { ThreadFiles } from "./files";
 import type { ThreadStore, Turn } from "./thread";
 
 // Loaded with the first answer, not with the page: it is half of what a browser would have to read.
@@ -24,15 +26,17 @@ const Store = createContext<ThreadStore | null>(null);
 export function Conversation({ store }: { store: ThreadStore }): ReactElement {
   useSyncExternalStore(store.subscribe, store.snapshot);
   const turns = store.turns;
+  const files = useMemo(() => new ThreadFiles(store.threadId), [store]);
   const runtime = useExternalStoreRuntime<ThreadMessageLike>({
     messages: turns.flatMap(messagesOf),
     isLoading: store.loading,
     isRunning: store.active.length > 0,
     convertMessage: (message) => message,
-    onNew: (message) => store.send(textOf(message)),
+    onNew: (message) => store.send(textOf(message), withFiles(message)),
     onEdit: (message) => store.send(textOf(message), replacing(message.sourceId)),
     onReload: (parentId) => again(store, turns, parentId),
     onCancel: () => store.cancel(),
+    adapters: { attachments: files },
   });
   return (
     <Store value={store}>
@@ -57,6 +61,12 @@ export function Conversation({ store }: { store: ThreadStore }): ReactElement {
 function Composer(): ReactElement {
   return (
     <ComposerPrimitive.Root className="composer">
+      <div className="attached">
+        <ComposerPrimitive.Attachments>{() => <Attached removable />}</ComposerPrimitive.Attachments>
+      </div>
+      <ComposerPrimitive.AddAttachment className="icon-button quiet" aria-label="Attach a file" multiple>
+        <Paperclip aria-hidden size={16} />
+      </ComposerPrimitive.AddAttachment>
       <ComposerPrimitive.Input aria-label="Message" placeholder="Ask something" rows={1} autoFocus />
       <AuiIf condition={(state) => state.thread.isRunning}>
         <ComposerPrimitive.Cancel className="icon-button" aria-label="Stop">
@@ -72,9 +82,23 @@ function Composer(): ReactElement {
   );
 }
 
+function Attached({ removable = false }: { removable?: boolean }): ReactElement {
+  return (
+    <AttachmentPrimitive.Root className="chip">
+      <Paperclip aria-hidden size={12} /> <AttachmentPrimitive.Name />
+      {removable && (
+        <AttachmentPrimitive.Remove className="icon-button" aria-label="Remove">
+          <X aria-hidden size={12} />
+        </AttachmentPrimitive.Remove>
+      )}
+    </AttachmentPrimitive.Root>
+  );
+}
+
 function UserMessage(): ReactElement {
   return (
     <MessagePrimitive.Root className="message user">
+      <MessagePrimitive.Attachments>{() => <Attached />}</MessagePrimitive.Attachments>
       <MessagePrimitive.Parts />
       <ActionBarPrimitive.Root className="actions" hideWhenRunning>
         <ActionBarPrimitive.Edit className="icon-button" aria-label="Edit and send again">
@@ -143,7 +167,15 @@ function Ending({ view }: { view: RunView }): ReactElement | null {
 
 function messagesOf(turn: Turn): ThreadMessageLike[] {
   const asked = turn.asked.map((message): ThreadMessageLike => {
-    return { id: message.message_id, role: "user", content: message.content, createdAt: new Date(message.created_at) };
+    return {
+      id: message.message_id,
+      role: "user",
+      content: message.content,
+      createdAt: new Date(message.created_at),
+      attachments: message.files.map(({ file_id: id, name }) => {
+        return { id, name, type: "document", content: [], status: { type: "complete" } };
+      }),
+    };
   });
   const { view, runId } = turn;
   const stored = new Set(turn.answered.map((message) => message.message_id));
@@ -165,6 +197,11 @@ function messagesOf(turn: Turn): ThreadMessageLike[] {
 
 function textOf(message: AppendMessage): string {
   return message.content.map((part) => (part.type === "text" ? part.text : "")).join("");
+}
+
+function withFiles(message: AppendMessage): { files?: string[] } {
+  const files = message.attachments?.map(({ id }) => id) ?? [];
+  return files.length > 0 ? { files } : {};
 }
 
 function replacing(messageId: string | null): { replace?: string } {

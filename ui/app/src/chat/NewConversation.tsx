@@ -1,4 +1,4 @@
-import { RequestRefused, unwrap, type Connection } from "@netra-apex/client";
+import { RequestRefused, unwrap, type Connection, type MessageOptions } from "@netra-apex/client";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactElement } from "react";
 import { useLocation } from "wouter";
@@ -12,9 +12,17 @@ export function NewConversation({ connection }: { connection: Connection }): Rea
   const [agent, setAgent] = useState("");
   const [problem, setProblem] = useState<string | null>(null);
 
-  async function begin(content: string): Promise<void> {
+  async function begin(content: string, attached: File[]): Promise<void> {
     try {
-      const run = await connection.send(content, agent ? { agent } : {});
+      const options: MessageOptions = agent ? { agent } : {};
+      if (attached.length > 0) {
+        // A file belongs to a thread, which is there before the message that brings it.
+        const thread = await unwrap(netra.api.POST("/api/threads", { body: {} }));
+        options.threadId = thread.thread_id;
+        const uploaded = await Promise.all(attached.map((file) => netra.upload(thread.thread_id, file)));
+        options.files = uploaded.map(({ file_id }) => file_id);
+      }
+      const run = await connection.send(content, options);
       await queries.invalidateQueries({ queryKey: ["threads"] });
       go(`/t/${run.threadId}`);
     } catch (error) {
@@ -29,8 +37,10 @@ export function NewConversation({ connection }: { connection: Connection }): Rea
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          const content = String(new FormData(event.currentTarget).get("content")).trim();
-          if (content) void begin(content);
+          const form = new FormData(event.currentTarget);
+          const content = String(form.get("content")).trim();
+          const attached = form.getAll("files").filter((each): each is File => each instanceof File && each.name !== "");
+          if (content) void begin(content, attached);
         }}
       >
         <textarea
@@ -55,6 +65,7 @@ export function NewConversation({ connection }: { connection: Connection }): Rea
               </option>
             ))}
           </select>
+          <input type="file" name="files" aria-label="Files" multiple />
           <button type="submit">Send</button>
         </div>
         {chosen !== undefined && <p className="hint">{chosen.description}</p>}

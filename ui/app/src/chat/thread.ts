@@ -91,6 +91,10 @@ export class ThreadStore {
     await this.connection.decide(approvalId, decision, note).catch((error: unknown) => this.#failed(error));
   }
 
+  async answer(questionId: string, content: string): Promise<void> {
+    await this.connection.answer(questionId, content).catch((error: unknown) => this.#failed(error));
+  }
+
   /** What a past run did, read from its log. */
   async recall(runId: string): Promise<void> {
     if (this.#views.has(runId)) return;

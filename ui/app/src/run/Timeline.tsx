@@ -1,4 +1,4 @@
-import { ChevronRight, CircleAlert, CircleCheck, CircleSlash, Clock, Hand, Loader } from "lucide-react";
+import { ChevronRight, CircleAlert, CircleCheck, CircleSlash, Clock, Hand, Loader, MessageCircleQuestion } from "lucide-react";
 import { useState, type ReactElement } from "react";
 import type { ThreadStore } from "../chat/thread";
 import type { AgentState, AgentView, Call, CallState, RunView } from "./view";
@@ -27,9 +27,13 @@ export function Timeline({ view, store, runId }: { view: RunView | null; store: 
           <Agent agent={view.root} />
         </details>
       )}
-      {view.approvals.map((call) => (
-        <Approval key={call.callId} call={call} store={store} />
-      ))}
+      {view.waiting.map((call) =>
+        call.question === undefined ? (
+          <Approval key={call.callId} call={call} store={store} />
+        ) : (
+          <Question key={call.callId} id={call.question.id} text={call.question.text} store={store} />
+        ),
+      )}
     </>
   );
 }
@@ -110,6 +114,28 @@ function Approval({ call, store }: { call: Call; store: ThreadStore }): ReactEle
         </button>
       </div>
     </section>
+  );
+}
+
+function Question({ id, text, store }: { id: string; text: string; store: ThreadStore }): ReactElement {
+  return (
+    <form
+      className="approval"
+      aria-label="A question"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const answer = String(new FormData(event.currentTarget).get("answer")).trim();
+        if (answer) void store.answer(id, answer);
+      }}
+    >
+      <p>
+        <MessageCircleQuestion aria-hidden size={16} /> {text}
+      </p>
+      <div className="row">
+        <input name="answer" aria-label="Answer" placeholder="Answer" maxLength={10_000} required autoFocus />
+        <button type="submit">Answer</button>
+      </div>
+    </form>
   );
 }
 

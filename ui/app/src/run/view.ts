@@ -9,7 +9,7 @@ export interface Thought {
   text: string;
 }
 
-/** A call waits for its user while `approval` is open. */
+/** A call waits for its user while its `approval` or its `question` is open. */
 export interface Call {
   kind: "call";
   callId: string;
@@ -20,6 +20,7 @@ export interface Call {
   error?: { code: string; message: string };
   durationMs?: number;
   approval?: { id: string; expiresAt: string; again: boolean; decision?: string; by?: string };
+  question?: { id: string; text: string; answer?: string };
   member?: AgentView;
 }
 
@@ -41,6 +42,11 @@ export interface Text {
   whole: boolean;
 }
 
+type OfCall = Extract<
+  DurableEvent,
+  { type: "tool_completed" | "approval_requested" | "approval_decided" | "question_asked" | "question_answered" }
+>;
+
 /**
  * Grows with the frames of one run. It changes in place, as a run may tell a hundred pieces a second; `version` counts
  * the changes, by which a reader knows that there is something new.
@@ -61,15 +67,15 @@ export class RunView {
   get state(): "queued" | "waiting" | AgentState {
     if (this.root === null) return "queued";
     if (this.root.state !== "running") return this.root.state;
-    return this.approvals.length > 0 ? "waiting" : "running";
+    return this.waiting.length > 0 ? "waiting" : "running";
   }
 
   get ended(): boolean {
     return this.root !== null && this.root.state !== "running";
   }
 
-  /** Calls that wait for the user's word. */
-  get approvals(): Call[] {
+  /** Calls that wait for the user: for his word, or for his answer. */
+  get waiting(): Call[] {
     return [...this.#calls.values()].filter((call) => call.state === "waiting");
   }
 
@@ -136,12 +142,9 @@ export class RunView {
     }
   }
 
-  #ofCall(event: Extract<DurableEvent, { type: "tool_completed" | "approval_requested" | "approval_decided" }>): void {
-    if (event.type === "approval_decided") {
-      const call = [...this.#calls.values()].find((each) => each.approval?.id === event.approval_id);
-      if (call?.approval === undefined) return;
-      Object.assign(call.approval, { decision: event.decision, by: event.by });
-      call.state = "running";
+  #ofCall(event: OfCall): void {
+    if (event.type === "approval_decided" || event.type === "question_answered") {
+      this.#wentOn(event);
       return;
     }
     const call = this.#calls.get(event.call_id);
@@ -149,11 +152,27 @@ export class RunView {
     if (event.type === "approval_requested") {
       call.approval = { id: event.approval_id, expiresAt: event.expires_at, again: event.again === true };
       call.state = "waiting";
+    } else if (event.type === "question_asked") {
+      call.question = { id: event.question_id, text: event.text };
+      call.state = "waiting";
     } else {
       call.state = event.ok ? "done" : "failed";
       call.result = event.result;
       call.durationMs = event.duration_ms;
       if (event.error) call.error = event.error;
+    }
+  }
+
+  #wentOn(event: Extract<OfCall, { type: "approval_decided" | "question_answered" }>): void {
+    for (const call of this.#calls.values()) {
+      if (event.type === "approval_decided" && call.approval?.id === event.approval_id) {
+        Object.assign(call.approval, { decision: event.decision, by: event.by });
+        call.state = "running";
+      }
+      if (event.type === "question_answered" && call.question?.id === event.question_id) {
+        call.question.answer = event.content;
+        call.state = "running";
+      }
     }
   }
 
