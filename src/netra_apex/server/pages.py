@@ -49,8 +49,8 @@ _SETUP = _Page("setup")
 
 @router.get("/")
 async def home(services: Running) -> Response:
-    """The web app; where it is not built, what this is and how to talk to it."""
-    if web.is_built():
+    """The web app; where it is not built, or nobody could log in yet, what this is and how to talk to it."""
+    if web.is_built() and await services.runtime.stores.accounts.users():
         return web.page()
     without_admin = not await services.runtime.stores.accounts.has_admin()
     return _HOME.answer(first="" if without_admin else "hidden", model=services.runtime.models.get(None).name)

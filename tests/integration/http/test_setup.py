@@ -4,8 +4,10 @@ import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from tests.integration.http.serving import PASSWORD, add_users, serving, talk
 
+from netra_apex.server import web
 from netra_apex.server.setup import new_setup_token
 from netra_apex.server.tokens import hash_token, new_token
 
@@ -121,6 +123,13 @@ def test_guesses_at_the_token_are_throttled(tmp_path):
         talk(served, scenario)
 
 
+@pytest.fixture
+def without_the_app(tmp_path, monkeypatch):
+    """As in a tree where the web app is not built."""
+    monkeypatch.setattr(web, "FOLDER", tmp_path / "nothing")
+
+
+@pytest.mark.usefixtures("without_the_app")
 def test_the_pages_run_only_the_script_and_style_that_are_theirs(tmp_path):
     async def scenario(client):
         for path in ("/", "/setup"):
@@ -139,6 +148,7 @@ def test_the_pages_run_only_the_script_and_style_that_are_theirs(tmp_path):
         talk(served, scenario)
 
 
+@pytest.mark.usefixtures("without_the_app")
 def test_the_first_page_says_where_the_link_is_while_there_is_no_admin(tmp_path):
     async def scenario(client):
         page = (await client.get("/")).text

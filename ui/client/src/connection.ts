@@ -54,7 +54,7 @@ export class Connection {
   readonly #options: ConnectionOptions;
   readonly #comeback: Comeback;
   readonly #asked = new Map<string, Asked>();
-  readonly #subscribing = new Map<string, string>();
+  readonly #subscribing = new Map<string, Map<LiveRun, number>>();
   readonly #runs = new Map<string, LiveRun>();
   readonly #ended: string[] = [];
   readonly #watched = new Map<string, (run: LiveRun) => void>();
@@ -210,7 +210,7 @@ export class Connection {
       this.#notice({ type: "reconnected", seconds: seconds() - this.#lostAt });
       this.#lostAt = null;
     }
-    this.#subscribing.clear();
+    for (const id of this.#subscribing.keys()) if (!this.#asked.has(id)) this.#subscribing.delete(id);
     for (const threadId of this.#watched.keys()) this.#send(this.#threadSubscription(threadId));
     for (const run of this.#runs.values()) {
       if (run.active && !this.#watched.has(run.threadId ?? "")) this.#send(this.#subscription(run));
@@ -290,6 +290,8 @@ export class Connection {
   }
 
   #answered(id: string | null, answer: Settled): void {
+    // From here on the server tells from where it was asked to, and not from where it was before.
+    for (const [run, after] of this.#subscribing.get(id ?? "") ?? []) run.following.begin(after);
     this.#subscribing.delete(id ?? "");
     const asked = this.#asked.get(id ?? "");
     asked?.then();
@@ -297,9 +299,8 @@ export class Connection {
   }
 
   #wasRefused(id: string | null, error: RequestRefused): void {
-    const runId = this.#subscribing.get(id ?? "");
+    for (const [run] of this.#subscribing.get(id ?? "") ?? []) run.failed(error);
     this.#subscribing.delete(id ?? "");
-    if (runId !== undefined) this.#runs.get(runId)?.failed(error);
     // A server that drains closes the socket next: the next one gets the frame again.
     if (error.code !== "draining") this.#asked.get(id ?? "")?.reject(error);
   }
@@ -312,7 +313,7 @@ export class Connection {
 
   async #ask(frame: ClientFrame, then = (): void => undefined): Promise<Settled> {
     if (this.#over !== null) throw this.#over;
-    const id = newId("req");
+    const id = frame.id ?? newId("req");
     const asked = { ...frame, id };
     try {
       return await new Promise<Settled>((resolve, reject) => {
@@ -326,19 +327,16 @@ export class Connection {
 
   #subscription(run: LiveRun): ClientFrame {
     const id = newId("req");
-    this.#subscribing.set(id, run.runId);
-    run.following.begin(run.lastSeq);
+    this.#subscribing.set(id, new Map([[run, run.lastSeq]]));
     return { type: "subscribe", run_id: run.runId, after: run.lastSeq, id };
   }
 
   #threadSubscription(threadId: string): ClientFrame {
-    const after: Record<string, number> = {};
-    for (const run of this.#runs.values()) {
-      if (run.threadId !== threadId || !run.active) continue;
-      after[run.runId] = run.lastSeq;
-      run.following.begin(run.lastSeq);
-    }
-    return { type: "subscribe", thread_id: threadId, after, id: newId("req") };
+    const id = newId("req");
+    const runs = [...this.#runs.values()].filter((run) => run.threadId === threadId && run.active);
+    this.#subscribing.set(id, new Map(runs.map((run) => [run, run.lastSeq])));
+    const after = Object.fromEntries(runs.map((run) => [run.runId, run.lastSeq]));
+    return { type: "subscribe", thread_id: threadId, after, id };
   }
 
   /** Sends a frame if a socket is up. Where it is lost on the way, what must arrive is sent again after the greeting. */
