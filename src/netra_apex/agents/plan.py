@@ -15,6 +15,7 @@ from netra_apex.agents.base import BaseAgent
 from netra_apex.errors import PlanError
 
 REQUEST = "request"  # in `context`: what the team was asked
+ATTACHMENTS = "attachments"  # and the texts of the files that the thread has
 MOST_MISSIONS = 64
 MOST_ATTEMPTS = 10
 
@@ -28,11 +29,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 class Mission:
     """One piece of work: who does it, what for, from what, and what must come of it.
 
-    `context` is all that its agent is shown besides the objective: `"request"`, and names of missions, facts and files;
-    `"design.api"` is one field of a deliverable. `deliverable` is any type that pydantic validates; left out, it is the
-    agent's `output_type`, or text. Then each of the `criteria` is asked, then the `reviewer`. What is not accepted is
-    tried again, `attempts` times in all, with what was wrong. `after` are the missions that it waits for besides those
-    of its `context`; left out, all of the phase before.
+    `context` is all that its agent is shown besides the objective: `"request"`, `"attachments"`, and names of missions,
+    facts and files; `"design.api"` is one field of a deliverable. `deliverable` is any type that pydantic validates;
+    left out, it is the agent's `output_type`, or text. Then each of the `criteria` is asked, then the `reviewer`. What
+    is not accepted is tried again, `attempts` times in all, with what was wrong. `after` are the missions that it waits
+    for besides those of its `context`; left out, all of the phase before.
     """
 
     name: str
@@ -153,7 +154,7 @@ def _bad_names(plan: Plan) -> Iterator[str]:
     for name in (*phases, *shown):
         if not _NAME.fullmatch(name):
             yield f"the name {name!r} is not lower case letters, digits, _ or - (at most 64)"
-    for names in (phases, [REQUEST, *shown]):
+    for names in (phases, [REQUEST, ATTACHMENTS, *shown]):
         yield from (f"there are two of the name {name!r}" for name in names if names.count(name) > 1)
 
 
@@ -193,13 +194,14 @@ def _bad_order(plan: Plan) -> Iterator[str]:
 
 def _bad_context(plan: Plan, mission: Mission) -> Iterator[str]:
     deliverables = {each.name: each.deliverable for each in plan.missions}
-    others = {REQUEST, *(name for name, _ in (*plan.facts, *plan.files))}
+    others = {REQUEST, ATTACHMENTS, *(name for name, _ in (*plan.facts, *plan.files))}
     for shown in mission.context:
         name, *fields = shown.split(".")
         if name in deliverables:
             yield from _bad_fields(shown, deliverables[name], fields)
         elif fields or name not in others:
-            yield f"its context names {shown!r}, which is neither {REQUEST!r} nor a mission, fact or file"
+            known = f"{REQUEST!r}, {ATTACHMENTS!r}, a mission, a fact or a file"
+            yield f"its context names {shown!r}, which is none of {known}"
 
 
 def _bad_fields(shown: str, kind: Any, fields: Sequence[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 from netra_apex.agents.assignment import Assignment, Review, form_for, problem_of, received
 from netra_apex.agents.base import BaseAgent
 from netra_apex.agents.chat import text_of
-from netra_apex.agents.plan import REQUEST, Criterion, Mission, Plan
+from netra_apex.agents.plan import ATTACHMENTS, REQUEST, Criterion, Mission, Plan
 from netra_apex.agents.plan_toml import PlanFile
 from netra_apex.agents.report import MissionReport, TeamReport, blocker, progress, report_of
 from netra_apex.agents.supervisor import SupervisorAgent
@@ -19,6 +19,7 @@ from netra_apex.core.scope import RunScope
 from netra_apex.errors import AgentFailed, PlanError
 
 MOST_BYTES = 256 * 1024  # of a file that a mission is shown: it is part of what a model is asked
+TOO_LONG = f"(not shown: it has more than {MOST_BYTES} bytes)"
 
 
 class Team(SupervisorAgent):
@@ -207,11 +208,29 @@ class _Work:
                 read = await self._scope.step(f"file {files[first]}", _read, files[first])
                 shown[name] = read["text"]
                 problems += filter(None, [read["problem"]])
+            elif first == ATTACHMENTS:
+                shown[name] = await self._attachments()
             elif first in self._missions:
                 shown[name] = _part(self._missions[first].result().deliverable, fields)
             else:
                 shown[name] = plain[first]
         return shown, _sentences(*problems)
+
+    async def _attachments(self) -> dict[str, str]:
+        """The texts of the thread's files by name. They never change, so that a run that is taken up reads the same."""
+        files = self._scope.store.files
+        return {
+            file.name: _text_in(await files.read(file.file_id)) if file.size <= MOST_BYTES else TOO_LONG
+            for file in await files.list()
+        }
+
+
+def _text_in(data: bytes) -> str:
+    """What a mission is shown of an uploaded file."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "(not shown: it is no text)"
 
 
 async def _nothing() -> None:

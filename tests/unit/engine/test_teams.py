@@ -436,6 +436,28 @@ def test_a_file_is_shown_to_who_it_is_named_for_and_one_that_is_not_there_is_a_b
     ]
 
 
+class Uploader(BaseAgent):
+    """Puts files into the thread, as its user could."""
+
+    name = "uploader"
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        for name, data in (("notes.txt", b"Ask Ada."), ("dot.bin", b"\xff"), ("long.txt", b" " * (256 * 1024 + 1))):
+            await scope.store.files.save(name, "text/plain", data)
+        return "done"
+
+
+def test_the_files_of_the_thread_are_shown_to_who_is_to_see_them_and_to_no_other() -> None:
+    outcome(team([mission("a", Uploader)], [mission("b", Coder, "attachments"), mission("c", Coder, "a")]))
+    shown = {each.mission: each.context for each in world["is"].told}
+    assert shown["c"] == {"a": "done"}
+    assert shown["b"]["attachments"] == {
+        "notes.txt": "Ask Ada.",
+        "dot.bin": "(not shown: it is no text)",
+        "long.txt": "(not shown: it has more than 262144 bytes)",
+    }
+
+
 def test_a_team_may_be_a_member_of_another_and_gives_its_report() -> None:
     inner = type("Inner", (team([mission("a", Coder, "request")]),), {"name": "inner"})
     told = outcome(team([mission("a", inner, "request")], [mission("b", Coder, "a.percent")]))
