@@ -174,6 +174,25 @@ def test_a_file_that_is_no_export_leaves_helper_and_report_with_the_reason() -> 
     outcome = asked("Analyze my AI costs", ("people.csv", b"name,age\nada,36\n"))
     assert started(outcome) == ["triage", "inquirer", "report"]
     assert "people.csv: its columns (name, age) are those of no known export" in outcome.output
+    assert "\n\nAttach a CSV file with AI usage to this thread (" in outcome.output
+    assert "ask for an analysis of the sample." in outcome.output, "in full"
+    assert "You said" not in outcome.output, "he was not asked"
+
+
+def test_a_file_brought_as_the_answer_that_is_no_export_is_told_with_its_problem() -> None:
+    async def main() -> Outcome:
+        async with harness(registry) as app:
+            thread_id = await thread(app)
+            accepted = await app.post("Analyze my AI costs", thread_id=thread_id)
+            question = await asked_in(app, accepted.run_id)
+            new = NewFile(file_id=new_id("fil"), name="people.csv", media_type="text/csv")
+            await app.runtime.stores.files.add_file("ada", thread_id, new, content(b"name,age\nada,36\n"))
+            await app.runtime.house.answer("ada", question.question_id, "done")
+            return await app.outcome("ada", accepted)
+
+    output = run(main()).output
+    assert "Nothing could be analysed: people.csv: its columns (name, age)" in output
+    assert "You said: “done”.\n\nAttach a CSV file" in output
 
 
 def test_the_newest_export_is_read_or_the_one_that_is_named() -> None:

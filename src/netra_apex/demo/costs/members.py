@@ -31,6 +31,7 @@ NEEDED = (
     "Attach a CSV file with AI usage to this thread (OpenAI's usage export, Anthropic's Console usage export, or"
     " LiteLLM's spend logs)"
 )
+ADVICE = f"{NEEDED} and ask again, or ask for an analysis of the sample."
 QUESTION = f"There is no usage to analyse yet. {NEEDED} and answer “done”, or answer “sample” for made-up data."
 
 
@@ -65,7 +66,7 @@ class Triage(Analyst):
             kind = next(file.kind for file in files if file.file_id == source.file_id)
             return _plan(Sufficiency.SUFFICIENT, f"{source.name} is read as {kind}", source, files)
         if files:
-            return _plan(Sufficiency.INSUFFICIENT, f"{files[-1].name}: {files[-1].problem}", None, files)
+            return _plan(Sufficiency.INSUFFICIENT, _problem(files[-1]), None, files)
         return _plan(Sufficiency.PARTIAL, "there is no usage export in this thread", None, files)
 
 
@@ -79,11 +80,15 @@ class Inquirer(BaseAgent):
     async def run(self, task: CostPlan, scope: RunScope) -> Answered:
         """Asks only where an answer helps: a file that cannot be read has to be made anew first."""
         if task.sufficiency is Sufficiency.INSUFFICIENT:
-            return Answered(said=f"{NEEDED} and ask again, or ask for an analysis of the sample.")
+            return Answered(advice=ADVICE)
         said = await scope.tools.call(ask_user, QUESTION)
         if "sample" in said.lower():
             return Answered(source=SAMPLE, said=said)
-        return Answered(source=chosen(await files_seen(scope), said), said=said)
+        files = await files_seen(scope)
+        source = chosen(files, said)
+        if source is not None:
+            return Answered(source=source, said=said)
+        return Answered(said=said, problem=_problem(files[-1]) if files else "", advice=ADVICE)
 
 
 class Data(Analyst):
@@ -200,6 +205,10 @@ class Reporter(Analyst):
         except (Invalid, TooLarge, CallFailed) as error:
             return f"{report}\n\nThe report was not kept as a file: {error}"
         return f"{report}\n\nThis report is kept in the thread as `{name}`."
+
+
+def _problem(file: FileSeen) -> str:
+    return f"{file.name}: {file.problem}"
 
 
 def _plan(sufficiency: Sufficiency, reason: str, source: Source | None, files: tuple[FileSeen, ...]) -> CostPlan:

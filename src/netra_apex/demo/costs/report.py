@@ -41,6 +41,7 @@ class CostMaterial(Value):
     reason: str = ""
     source: Source | None = None
     said: str = ""
+    advice: str = ""
     measured: Measured | None = None
     optimised: Optimised | None = None
     actions: Actions | None = None
@@ -64,7 +65,10 @@ def report_of(material: CostMaterial, remark: str = "") -> str:
 def _body(material: CostMaterial) -> list[str]:
     if material.source is None:
         said = f" You said: “{_plain(material.said)}”." if material.said else ""
-        parts = [f"Nothing could be analysed: {_plain(material.reason, LONG) or 'there is no usage export'}.{said}"]
+        advice = f"\n\n{_plain(material.advice, LONG)}" if material.advice else ""
+        parts = [
+            f"Nothing could be analysed: {_plain(material.reason, LONG) or 'there is no usage export'}.{said}{advice}"
+        ]
         return [*parts, *_missing(material, ())]
     parts: list[str] = []
     measured, optimised = material.measured or Measured(), material.optimised or Optimised()

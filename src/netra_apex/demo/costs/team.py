@@ -7,7 +7,7 @@ from netra_apex.core.scope import RunScope
 from netra_apex.demo.costs.members import Advice, Data, Inquirer, Optimisation, Reporter, Triage
 from netra_apex.demo.costs.report import CostMaterial
 from netra_apex.demo.costs.sources import shelf
-from netra_apex.demo.costs.values import Assignment, Ranking, Source
+from netra_apex.demo.costs.values import Answered, Assignment, Ranking, Source
 
 
 class CostAnalysis(AdaptivePipeline):
@@ -36,11 +36,13 @@ class CostAnalysis(AdaptivePipeline):
             return None if optimised is None else Ranking(asked=str(material.asked), optimised=optimised)
         if member is Reporter:
             found = material.found
+            answered: Answered = found.get(Inquirer.name) or Answered()
             return CostMaterial(
                 asked=str(material.asked),
-                reason=material.plan.reason,
+                reason=answered.problem or material.plan.reason,
                 source=source,
-                said=found[Inquirer.name].said if Inquirer.name in found else "",
+                said=answered.said,
+                advice=answered.advice,
                 measured=found.get(Data.name),
                 optimised=found.get(Optimisation.name),
                 actions=found.get(Advice.name),

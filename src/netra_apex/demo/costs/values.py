@@ -172,10 +172,15 @@ class Assignment(Value):
 
 
 class Answered(Value):
-    """What the user said when asked for data, and what that is."""
+    """What came of asking for data: what the user said, if he was asked, and what that is.
 
-    said: str
+    Without a `source`, `problem` says what is wrong with the file that there is, and `advice` what to do.
+    """
+
+    said: str = ""
     source: Source | None = None
+    problem: str = ""
+    advice: str = ""
 
 
 class Measured(Value):
