@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.support.bounded import run
 from tests.unit.demo import exports
-from tests.unit.demo.exports import LITELLM_COLUMNS, table
+from tests.unit.demo.exports import LITELLM_COLUMNS, OPENAI_COLUMNS, table
 
 from netra_apex.core.belongings import NewFile
 from netra_apex.core.events import (
@@ -204,12 +204,22 @@ def test_the_newest_export_is_read_or_the_one_that_is_named() -> None:
 def test_rows_that_cannot_be_read_are_told_in_the_report() -> None:
     rows = [exports.litellm(), exports.litellm(spend="free"), exports.litellm(model="<b>|![`x`](y)\u202e")]
     report = asked("Analyze my AI costs", ("usage.csv", table(LITELLM_COLUMNS, rows))).output
-    assert (
-        "**1 rows could not be read and are left out.** The first: row 3, column spend: 'free' is no amount." in report
-    )
+    assert "**1 row could not be read and is left out.** The first: row 3, column spend: 'free' is no amount." in report
     assert "<b>" not in report
     assert "\u202e" not in report
     assert "| (b)\\|!(`x`)(y) " in report
+
+
+def test_a_model_without_a_price_has_no_figure_as_it_was_not_free() -> None:
+    rows = [exports.openai(), exports.openai(model="our-own-model")]
+    report = asked("Analyze my AI costs", ("usage.csv", table(OPENAI_COLUMNS, rows))).output
+    assert "**1 row has no cost, and no known price: our-own-model.**" in report
+    cells = [each.split() for each in report.splitlines() if "our-own-model" in each and each.startswith("|")]
+    assert [each[3:6:2] for each in cells] == [["-", "-"]]
+    assert not any(each.startswith("our-own-model") for each in report.splitlines()), "it has no bar"
+
+    report = asked("Analyze my AI costs", ("usage.csv", table(OPENAI_COLUMNS, rows[1:]))).output
+    assert "- What was spent is not known: the file has no costs, and no price is known of its models." in report
 
 
 def test_a_file_is_analysed_unless_the_sample_is_asked_for_in_so_many_words() -> None:

@@ -184,7 +184,10 @@ def test_shorter_prompts_save_what_is_over_the_95th_percentile() -> None:
     (saving,) = shorter_prompts(litellm(*rows)).savings
     assert exports.percentile([float(each) for each in tokens], 95) == 1_000
     assert saving.saved == pytest.approx(2.5, abs=CENT)
-    assert saving.assumption.startswith("1 rows of gpt-4o-2024-08-06 have more than 1,000 input tokens a request")
+    assert saving.assumption.startswith(
+        "what has more than 1,000 input tokens a request (the 95th percentile of gpt-4o"
+    )
+    assert "; 1 of 21 rows) is cut down to that" in saving.assumption
 
 
 def test_actions_are_ranked_and_say_that_they_overlap(sample: tuple[Costed, list[dict[str, str]]]) -> None:

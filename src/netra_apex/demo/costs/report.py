@@ -103,7 +103,9 @@ def _in_short(material: CostMaterial) -> list[str]:
     """What somebody reads who reads no more."""
     costs = material.measured.costs if material.measured else None
     points: list[str] = []
-    if costs is not None and costs.models:
+    if costs is not None and costs.not_priced == costs.rows:
+        points.append("What was spent is not known: the file has no costs, and no price is known of its models.")
+    elif costs is not None and costs.models:
         model = costs.models[0]
         points.append(
             f"{_money(costs.total)} in {costs.days} days, {_share(model.share)} of it for {_plain(model.name)}."
@@ -117,21 +119,24 @@ def _in_short(material: CostMaterial) -> list[str]:
 def _costs(costs: Costs) -> list[str]:
     requests = "" if costs.requests is None else f", {_count(costs.requests)} requests"
     head = (
-        f"**{_money(costs.total)}** from {costs.first} to {costs.last} ({costs.days} days): {_count(costs.rows)} rows"
+        f"**{_money(costs.total)}** from {costs.first} to {costs.last} ({costs.days} days): {_rows(costs.rows)}"
         f" of {costs.kind}{requests}, {_count(costs.input_tokens)} tokens in, {_count(costs.output_tokens)} out."
     )
     parts = ["## What was spent", head]
     left_out: list[str] = []
     if costs.unreadable:
+        are = "is" if costs.unreadable == 1 else "are"
         first = f" The first: {'; '.join(map(_plain, costs.problems))}." if costs.problems else ""
-        left_out.append(f"**{_count(costs.unreadable)} rows could not be read and are left out.**{first}")
+        left_out.append(f"**{_rows(costs.unreadable)} could not be read and {are} left out.**{first}")
     if costs.empty:
-        left_out.append(f"{_count(costs.empty)} rows were empty, as nothing was used.")
+        were = "was" if costs.empty == 1 else "were"
+        left_out.append(f"{_rows(costs.empty)} {were} empty, as nothing was used.")
     if costs.not_priced:
         names = ", ".join(map(_plain, costs.models_not_priced))
-        left_out.append(f"**{_count(costs.not_priced)} rows have no cost, and no known price: {names}.**")
+        have = "has" if costs.not_priced == 1 else "have"
+        left_out.append(f"**{_rows(costs.not_priced)} {have} no cost, and no known price: {names}.**")
     parts += [" ".join(left_out)] if left_out else []
-    parts += ["### By model", _breakdown("model", costs.models)]
+    parts += ["### By model", _breakdown("model", costs.models, costs.models_not_priced)]
     if costs.feature_column is not None:
         parts += [f"### By feature (column `{costs.feature_column}`)", _breakdown("feature", costs.features)]
     parts += [f"### By {costs.period}", _chart([(line.name, line.cost) for line in costs.periods])]
@@ -226,12 +231,14 @@ def _assumed(notes: Iterable[str]) -> str:
     return "\n".join(["Assumptions:", "", *(f"- {_plain(note, LONG)}." for note in notes)])
 
 
-def _breakdown(what: str, lines: Sequence[Line]) -> str:
+def _breakdown(what: str, lines: Sequence[Line], not_priced: Sequence[str] = ()) -> str:
+    # What has no price was not free: no figure stands there.
+    unknown = {line.name for line in lines if not line.cost and line.name in not_priced}
     rows = [
         (
             line.name,
-            _money(line.cost),
-            _share(line.share),
+            "-" if line.name in unknown else _money(line.cost),
+            "-" if line.name in unknown else _share(line.share),
             _count(line.requests),
             _count(line.input_tokens),
             _count(line.output_tokens),
@@ -239,7 +246,8 @@ def _breakdown(what: str, lines: Sequence[Line]) -> str:
         for line in lines
     ]
     table = _table((what, "cost", "share", "requests", "tokens in", "tokens out"), rows)
-    return f"{table}\n\n{_chart([(line.name, line.cost) for line in lines])}"
+    bars = [(line.name, line.cost) for line in lines if line.name not in unknown]
+    return f"{table}\n\n{_chart(bars)}" if bars else table
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -287,6 +295,10 @@ def _amount(value: float, unit: str) -> str:
 
 def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{_count(count)} rows"
 
 
 def _share(value: float) -> str:

@@ -101,8 +101,8 @@ def shorter_prompts(data: Costed) -> Savings:
         listed = _at(price, kinds)
         saved = now * (float(cut) * price.input / MILLION) / listed if listed else 0.0
         assumption = (
-            f"{over.height} rows of {model} have more than {limit:,.0f} input tokens a request (its"
-            f" {TRIMMED_FROM}th percentile) and are cut down to that; answers stay as long"
+            f"what has more than {limit:,.0f} input tokens a request (the {TRIMMED_FROM}th percentile of {model};"
+            f" {over.height} of {own.height} rows) is cut down to that; answers stay as long"
         )
         savings.append(
             _saving(data, "prompt length", f"Shorten the longest prompts of {model}", (now, saved), assumption)
