@@ -1,6 +1,7 @@
 """What came of a team's plan: how each mission ended, how far the plan is, and what is in the way."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -25,7 +26,8 @@ class MissionReport(BaseModel):
 class TeamReport(BaseModel):
     """What a team gives: each mission with its deliverable as JSON, how many per cent are done, what is in the way.
 
-    `text` says the same in Markdown.
+    `text` says the same in Markdown, of the deliverables only those that no finished mission was waiting for: what
+    the team was for, without what it made on the way.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,10 +74,12 @@ def report_of(plan: Plan, ended: Mapping[str, MissionReport]) -> TeamReport:
         missions=missions,
         blockers=tuple(blocker(plan, each) for each in missions if each.status == "failed"),
     )
-    return report.model_copy(update={"text": _markdown(report)})
+    done = [each for each in missions if each.status == "done"]
+    used = {name for each in done for name in plan.waits[each.name]}
+    return report.model_copy(update={"text": _markdown(report, [each for each in done if each.name not in used])})
 
 
-def _markdown(report: TeamReport) -> str:
+def _markdown(report: TeamReport, last: Sequence[MissionReport]) -> str:
     lines = [f"# {report.goal}", "", report.headline, "", "| phase | mission | agent | status | attempts |"]
     lines.append("|---|---|---|---|---|")
     lines += [
@@ -84,4 +88,13 @@ def _markdown(report: TeamReport) -> str:
     ]
     if report.blockers:
         lines += ["", "## Blockers", "", *(f"- {each}" for each in report.blockers)]
+    for each in last:
+        lines += ["", f"## {each.name}", "", _told(each.deliverable)]
     return "\n".join(lines)
+
+
+def _told(deliverable: Any) -> str:
+    """A text as it is, anything else as JSON that people can read."""
+    if isinstance(deliverable, str):
+        return deliverable
+    return f"```json\n{json.dumps(deliverable, ensure_ascii=False, indent=2)}\n```"

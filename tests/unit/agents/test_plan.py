@@ -209,6 +209,20 @@ def test_a_report_says_how_far_it_is_what_failed_and_what_that_blocks() -> None:
     assert report.text.splitlines()[2] == report.headline
     assert "| phase0 | a | worker | failed | 2 |" in report.text
     assert f"- {report.blockers[0]}" in report.text
+    assert report.text.endswith("\n\n## d\n\nok")
+    assert "## b" not in report.text, "d has made something of it"
+
+
+def test_a_report_tells_what_came_of_the_last_missions_that_are_done() -> None:
+    made = plan([mission("a"), mission("b")], [mission("c", after=("a", "b"))])
+    done = {
+        "a": ended("a", "done", deliverable={"x": ["ä", 1]}, attempts=1),
+        "b": ended("b", "done", deliverable="text", attempts=1),
+    }
+    report = report_of(made, {**done, "c": ended("c", "failed", problems=("No.",), attempts=1)})
+    assert report.text.endswith('\n\n## a\n\n```json\n{\n  "x": [\n    "ä",\n    1\n  ]\n}\n```\n\n## b\n\ntext')
+    report = report_of(made, {**done, "c": ended("c", "done", deliverable="all", attempts=1)})
+    assert report.text.endswith("| phase1 | c | worker | done | 1 |\n\n## c\n\nall".replace("phase1", "phase0"))
 
 
 def test_a_report_without_failures_has_no_blockers() -> None:
