@@ -5,7 +5,7 @@ from pathlib import Path
 
 from netra_apex.cli.terminal import printable
 from netra_apex.cli.transcript import BAD, DIM, Pen
-from netra_apex.client import Client, FileInfo
+from netra_apex.client import Client, FileInfo, RequestRefused
 from netra_apex.core.conversations import MAX_FILES
 from netra_apex.errors import Invalid
 
@@ -28,28 +28,30 @@ class Attaching:
         """Of the files that go along."""
         return tuple(file.file_id for file in self._files)
 
-    async def attach(self, said: str, thread_id: str | None) -> str | None:
-        """Uploads a file to the conversation, or to a new one where there is none yet; which one that is.
+    async def attach(self, said: str, thread_id: str | None) -> tuple[str | None, bool]:
+        """Uploads a file to the conversation, or to a new one: (which one, whether the file is there).
 
-        None where there is no such file, or it cannot be read, which is told.
+        What is wrong with a file is told with its path. A new conversation is kept for the next file also then.
 
         Raises:
-            RequestRefused, ServerUnreachable: the server does not take it.
+            RequestRefused, ServerUnreachable: the server takes no file now.
         """
         try:
             path = self._path(said)
         except Unfit as error:
             self._pen.line(printable(str(error)), BAD)
-            return None
+            return thread_id, False
         thread_id = thread_id or (await self._client.new_thread()).thread_id
         try:
             file = await self._client.upload(thread_id, path)
-        except (OSError, Invalid) as error:
+        except (OSError, Invalid, RequestRefused) as error:
+            if isinstance(error, RequestRefused) and error.code not in ("invalid", "too_large"):
+                raise
             self._pen.line(printable(f"{path} cannot be attached: {_reason(error)}"), BAD)
-            return None
+            return thread_id, False
         self._files += (file,)
         self._pen.line(f"attached {_told(file)}; it goes with your next message", DIM)
-        return thread_id
+        return thread_id, True
 
     def show(self) -> None:
         """Tells what is attached."""

@@ -241,9 +241,8 @@ class Conversation:
         self._thread_id = thread_id
 
     async def _attach(self, path: str) -> bool:
-        thread_id = await self.attaching.attach(path, self._thread_id)
-        self._thread_id = thread_id or self._thread_id
-        return thread_id is not None
+        self._thread_id, attached = await self.attaching.attach(path, self._thread_id)
+        return attached
 
     async def _send(self, text: str) -> LiveRun | None:
         """The run that a message becomes, as soon as there is a server; None where Ctrl-C took it back before."""
@@ -348,7 +347,8 @@ class Conversation:
 def usage_line(usage: UsageInfo) -> str:
     """A user's day in one line."""
     used, left = usage.used, usage.left
-    said = f"{used.input_tokens + used.output_tokens:,} tokens in {used.requests:,} requests today"
+    requests = "1 request" if used.requests == 1 else f"{used.requests:,} requests"
+    said = f"{used.input_tokens + used.output_tokens:,} tokens in {requests} today"
     said += "" if used.cost_usd is None else f", ${used.cost_usd:.4f}"
     rest = [f"{left.tokens:,} tokens"] if left.tokens is not None else []
     rest += [f"${left.cost_usd:.4f}"] if left.cost_usd is not None else []

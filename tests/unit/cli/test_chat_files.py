@@ -1,6 +1,8 @@
 """`netra chat` and the client with files, against a real server."""
 
 import asyncio
+import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,11 @@ from tests.integration.http.serving import PASSWORD, Served, serving
 from tests.unit.cli.command import Done, netra
 
 from netra_apex import BaseAgent, RunScope
-from netra_apex.client import Client, RequestRefused
-from netra_apex.core.events import AgentCompleted
+from netra_apex.cli.attaching import Attaching
+from netra_apex.cli.pens import PlainPen
+from netra_apex.cli.talk import usage_line
+from netra_apex.client import Budget, Client, RequestRefused, UsageInfo
+from netra_apex.core.events import AgentCompleted, Usage
 from netra_apex.errors import Invalid
 
 CSV = b"day,cost\n2026-01-01,1.5\n"
@@ -72,8 +77,8 @@ def test_what_is_attached_stays_in_its_conversation(tmp_path: Path) -> None:
         (".", ". is a directory, not a file"),
         ("empty.csv", "empty.csv is empty"),
         ("large.csv", "large.csv has 2001 bytes; 2000 is the most here"),
-        ("page.html", "a file of type text/html is not taken here"),
-        ("fake.png", "its content does not begin like one"),
+        ("page.html", "page.html cannot be attached: a file of type text/html is not taken here"),
+        ("fake.png", "fake.png cannot be attached: the file's name says image/png, and its content does not begin"),
         ("/dev/null", "/dev/null is no ordinary file"),
         ("~nobody-of-this-name/a.csv", "cannot be attached"),
         ("x" * 5000, "cannot be attached: File name too long"),
@@ -91,6 +96,37 @@ def test_what_cannot_be_attached_is_a_sentence_and_in_a_pipe_the_end(
     assert (done.code, done.out) == (1, "")
     assert why in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_file_that_is_refused_leaves_no_second_conversation(tmp_path: Path, module_served: Served) -> None:
+    (tmp_path / "page.html").write_bytes(b"<p>")
+    (tmp_path / "usage.csv").write_bytes(CSV)
+
+    async def main() -> None:
+        about = io.StringIO()
+        async with Client(module_served.url) as client:
+            await client.login("ada", PASSWORD)
+            attaching = Attaching(client, PlainPen(io.StringIO(), about))
+            first, attached = await attaching.attach(str(tmp_path / "page.html"), None)
+            assert first is not None
+            assert not attached
+            assert await attaching.attach(str(tmp_path / "usage.csv"), first) == (first, True)
+            with pytest.raises(RequestRefused, match="there is no thread"):
+                await attaching.attach(str(tmp_path / "usage.csv"), "thr_none")
+        assert "page.html cannot be attached" in about.getvalue()
+
+    asyncio.run(main())
+
+
+def test_usage_is_a_line_that_counts_one_request_as_one() -> None:
+    midnight = datetime(2026, 1, 2, tzinfo=UTC)
+
+    def line(requests: int) -> str:
+        used = Usage(input_tokens=1000, output_tokens=1, requests=requests)
+        return usage_line(UsageInfo("2026-01-01", used, Budget(tokens=5), Budget(), midnight))
+
+    assert line(1) == "1,001 tokens in 1 request today; 5 tokens left until 2026-01-02 00:00 UTC"
+    assert line(2).startswith("1,001 tokens in 2 requests today;")
 
 
 @pytest.fixture(scope="module")
