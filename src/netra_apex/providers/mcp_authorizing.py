@@ -87,7 +87,7 @@ class McpAuthorizing:
         """
         found = next((task for task, way in self._ways.items() if _is_of(way, user_id, state)), None)
         if found is None:
-            raise NotFound("authorisation", "this one")
+            raise NotFound("authorisation", "under way with this state")
         way = self._ways[found]
         if code is None:
             found.cancel()

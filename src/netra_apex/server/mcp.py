@@ -98,7 +98,7 @@ async def callback(
 def _authorizing(services: Services) -> McpAuthorizing:
     authorizing = services.runtime.servers.authorizing
     if authorizing is None:
-        raise NotFound("authorisation", "this one")
+        raise NotFound("authorisation", "under way with this state")
     return authorizing
 
 

@@ -160,7 +160,9 @@ def test_only_who_was_sent_away_may_come_back(place):
             assert (await bob.get(back, bearer=False, cookies=COOKIES)).status == 404
             assert (await bob.get(back, bearer=False)).status == 401
             state = parse_qs(urlsplit(back).query)["state"][0]
-            assert (await ada.get(f"/api/mcp/callback?state={state}x&code=y")).status == 404
+            unknown = await ada.get(f"/api/mcp/callback?state={state}x&code=y")
+            assert unknown.status == 404
+            assert unknown.json["detail"] == "there is no authorisation under way with this state"
             refused = await ada.get(f"/api/mcp/callback?state={state}&error=access_denied")
             assert refused.status == 422
             assert (await ada.get(back)).status == 404
