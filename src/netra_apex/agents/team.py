@@ -90,6 +90,7 @@ class _Work:
         self._scope = scope
         self._missions: dict[str, asyncio.Task[MissionReport]] = {}
         self._ended: asyncio.Queue[MissionReport] = asyncio.Queue()
+        self._told = {mission.name: asyncio.Event() for mission in plan.missions}
 
     async def carry_out(self) -> dict[str, MissionReport]:
         """How each mission ended, by name."""
@@ -117,6 +118,7 @@ class _Work:
                 done.append(ended.name)
                 names = ", ".join(mission.name for mission in missions if mission.name in done)
                 await self._scope.think(f"{progress(len(done), len(missions))}: {names}.")
+            self._told[ended.name].set()
 
     async def _mission(self, mission: Mission) -> MissionReport:
         # The first step of its task, taken in the plan's order: in whichever order missions can begin when the run is
@@ -134,6 +136,8 @@ class _Work:
         if not undone:
             report = await self._carried_out(mission, report)
         self._ended.put_nowait(report)
+        # Those that wait for it begin when it is told: nobody is to read of a begin before what it waited for.
+        await self._told[mission.name].wait()
         return report
 
     async def _carried_out(self, mission: Mission, report: MissionReport) -> MissionReport:

@@ -222,6 +222,11 @@ def test_three_missions_that_wait_for_the_same_are_at_work_at_once() -> None:
         "4 of 5 missions are done (80 %)",
     ]
     assert last == "5 of 5 missions are done (100 %): first, a, b, c, last."
+    own = [each for each in told.events if each.depth == 0]
+    begins = [number for number, each in enumerate(own) if isinstance(each, ToolExecuting)]
+    assert own[begins[-1] - 1 : begins[-1]] == [each for each in own if getattr(each, "text", "") == between[-1]], (
+        "none begins before what it waited for is told as done"
+    )
 
 
 def test_an_implementer_is_asked_its_objective_and_its_contract_and_nothing_else() -> None:
