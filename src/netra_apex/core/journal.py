@@ -121,10 +121,14 @@ class Journal:
         # Of some that began alike the one that began first.
         return min(found, default=None)
 
-    def forks(self, way: str) -> frozenset[int]:
-        """The numbers of the branches of `way` of which something is not behind the agent yet."""
-        held = (key.removeprefix(f"{way}f").partition(".")[0] for key in self._before if key.startswith(f"{way}f"))
-        return frozenset(int(number) for number in held if number.isdigit())
+    def forks(self, way: str, *, headless: bool = False) -> frozenset[int]:
+        """The numbers of the branches of `way` of which something is not behind the agent yet.
+
+        With `headless` those of which it is not the first step.
+        """
+        held = (key.removeprefix(f"{way}f").partition(".") for key in self._before if key.startswith(f"{way}f"))
+        steps = {(int(number), rest) for number, _, rest in held if number.isdigit()}
+        return frozenset(number for number, _ in steps if not headless or (number, "1") not in steps)
 
     @property
     def owes(self) -> bool:

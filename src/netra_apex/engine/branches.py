@@ -26,6 +26,9 @@ class _Branch:
     def fork(self, journal: Journal, kind: StepKind, name: str, digest: str) -> "_Branch":
         """The branch of a task that comes to its first step, which is this one."""
         number = journal.fork_of(self._way, kind, name, digest)
+        if number is None and kind in ("step", "think"):
+            # One whose first step left nothing: another task had taken that named step, or it failed.
+            number = min(journal.forks(self._way, headless=True) - self._taken, default=None)
         if number is None:
             # Not one that the journal holds for a task that is still to come: which of them is first may differ.
             held = journal.forks(self._way)

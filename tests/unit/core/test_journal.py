@@ -207,6 +207,12 @@ def test_the_numbers_of_branches_that_are_still_to_come_are_known() -> None:
     assert journal.forks("") == {3, 5}
 
 
+def test_the_branches_of_which_the_first_step_is_not_there_are_known() -> None:
+    journal = Journal([step("f1.1"), step("f1.2"), step("f2.2"), step("f2.3"), step("f3.f7.2"), step("2/f4.2")])
+    assert journal.forks("", headless=True) == {2, 3}
+    assert journal.forks("f3.", headless=True) == {7}
+
+
 def test_what_was_done_inside_a_finished_call_is_behind_the_agent_with_it() -> None:
     inside = [step("1/1"), step("1/f1.1", "model", "model"), step("1/1/1")]
     beside = [step("1"), step("10/1"), step("f1.1/1"), step("11")]

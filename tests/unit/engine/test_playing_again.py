@@ -167,6 +167,15 @@ class Alike(BaseAgent):
         return await scope.tools.call(act, f"own {number}")
 
 
+class Sharing(Pair):
+    """Two tasks that begin with one named step, which only one of them takes."""
+
+    name = "sharing"
+
+    async def first(self, number: str, scope: RunScope) -> str:
+        return await scope.step("shared", do, "shared")
+
+
 class Timed(Pair):
     """Each step in a `wait_for`, which makes a task of its own on Python 3.11."""
 
@@ -259,7 +268,7 @@ class Pricing(BaseAgent):
 
 @asynccontextmanager
 async def runtime(home: Path) -> AsyncIterator[Runtime]:
-    registry = AgentRegistry([Pair, Rootless, Alike, Timed, Impatient, Cut, Odd, Pricing], default="pair")
+    registry = AgentRegistry([Pair, Rootless, Alike, Sharing, Timed, Impatient, Cut, Odd, Pricing], default="pair")
     async with Runtime(registry, Settings(home=home, drain_seconds=0.01), model=Model()) as made:
         yield made
 
@@ -316,6 +325,14 @@ def test_tasks_that_began_alike_each_get_what_was_theirs(tmp_path: Path) -> None
     events = run(lived(tmp_path, "alike", "go", (), ()))
     assert output(events) == [f"did own {number}" for number in range(12)]
     assert len(world["is"].did) == 24
+
+
+def test_a_task_whose_first_step_another_has_taken_finds_what_was_its_own(tmp_path: Path) -> None:
+    world["is"] = World()
+    events = run(lived(tmp_path, "sharing", "go", (), (), ()))
+    assert output(events) == [["did shared", "re a2"], ["did shared", "re b2"]]
+    assert world["is"].did == ["shared"]
+    assert sorted(world["is"].asked) == ["a2", "b2"]
 
 
 @pytest.mark.parametrize("done", [1, 2, 3])
