@@ -30,24 +30,25 @@ async def tools_of(scope: RunScope, lent: Lent, named: MCPServer | str) -> tuple
     says why.
     """
     server = lent.servers.named(named)
+    if not allows(scope.context.permissions, server.requires):
+        return ()
+    # Each time, as a step has its place: which of two requests side by side is first may differ.
+    kept = await scope.step(f"mcp {server.name}", partial(_list, scope, lent.servers, server))
     if server.name not in lent.served:
-        lent.served[server.name] = await _listed(scope, lent.servers, server)
+        lent.served[server.name] = _made(server, kept)
     return lent.served[server.name]
 
 
-async def _listed(scope: RunScope, servers: Servers, server: MCPServer) -> tuple[Tool[..., Any], ...]:
-    if not allows(scope.context.permissions, server.requires):
-        return ()
+async def _list(scope: RunScope, servers: Servers, server: MCPServer) -> dict[str, Any]:
+    try:
+        listed = await servers.listed(scope.context, server)
+    except CallFailed as error:
+        log.warning("an MCP server cannot list its tools", server=server.name, error=error.message, **_whose(scope))
+        return {"failed": error.message}
+    return {"tools": msgspec.to_builtins(listed)}
 
-    async def ask() -> dict[str, Any]:
-        try:
-            listed = await servers.listed(scope.context, server)
-        except CallFailed as error:
-            log.warning("an MCP server cannot list its tools", server=server.name, error=error.message, **_whose(scope))
-            return {"failed": error.message}
-        return {"tools": msgspec.to_builtins(listed)}
 
-    kept = await scope.step(f"mcp {server.name}", ask)
+def _made(server: MCPServer, kept: dict[str, Any]) -> tuple[Tool[..., Any], ...]:
     if "failed" in kept:
         return (unusable(server, kept["failed"]),)
     listed = msgspec.convert(kept["tools"], list[Listed])

@@ -164,6 +164,34 @@ def test_a_run_that_is_taken_up_offers_what_it_has_offered_whatever_the_server_s
     run(main())
 
 
+def test_requests_side_by_side_are_offered_the_same_tools_and_are_not_made_again(echo: Echo) -> None:
+    server = MCPServer("echo", url=echo.url, needs_approval=("count",))
+
+    class Twice(BaseAgent):
+        """Asks twice at once, and then waits for a person."""
+
+        name = "twice"
+        mcp_servers = (server,)
+
+        async def run(self, task: str, scope: RunScope) -> str:
+            replies = await asyncio.gather(*[scope.model(word, tools=[server]) for word in task.split()])
+            await scope.tools.call(server.tool("count"))
+            return " ".join(reply.text for reply in replies)
+
+    async def main() -> None:
+        model = ScriptedModel(["re one", "re two"])
+        async with harness(AgentRegistry([Twice]), model=model) as app:
+            accepted = await app.post("one two")
+            while not (pending := (await app.runtime.stores.approvals.pending("ada")).items):
+                await passed(0.01)
+            await app.runtime.house.decide("ada", pending[0].approval_id, "approve", None)
+            outcome = await app.outcome("ada", accepted)
+        assert outcome.output == "re one re two"
+        assert [names(request) for request in model.requests] == [names(model.requests[0])] * 2
+
+    run(main())
+
+
 def test_a_session_is_kept_between_a_users_runs_and_closed_when_nobody_has_used_it_for_a_while() -> None:
     server = MCPServer("echo", command=command())
 
