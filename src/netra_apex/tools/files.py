@@ -2,6 +2,7 @@
 
 import asyncio
 import codecs
+import io
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -11,6 +12,9 @@ from netra_apex.errors import CallFailed, NotFound
 from netra_apex.tools.tool import tool
 
 MOST_LINES = 2_000
+MOST_CHARACTERS = 256 * 1024  # that are read at once: a file may be one long line
+CUT = "… [cut]"
+SLICE_BYTES = 256 * 1024
 
 
 @tool(idempotent=True)
@@ -36,17 +40,36 @@ async def read_file(
     except NotFound as error:
         raise CallFailed("error", f"{error} in this conversation") from error
     # In a thread: the lines of a large file are a moment's work, and everybody else's runs are on this loop.
-    found = await asyncio.to_thread(_lines, data)
+    found = await asyncio.to_thread(lines_in, data, start_line, lines)
     if found is None:
         raise CallFailed("error", "the file is no text in UTF-8 or UTF-16")
-    read = found[start_line - 1 : start_line - 1 + lines]
-    return {"start_line": start_line, "lines": len(read), "lines_in_file": len(found), "text": "\n".join(read)}
+    text, count = found
+    read = max(0, min(lines, count - start_line + 1))
+    return {"start_line": start_line, "lines": read, "lines_in_file": count, "text": text}
 
 
-def _lines(data: bytes) -> list[str] | None:
+def lines_in(data: bytes, start: int, lines: int) -> tuple[str, int] | None:
+    """(so many lines from this one on, how many there are in all); None where it is no text.
+
+    Slice by slice: a thread that is in one call for long lets no other work.
+    """
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = data.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError:
-        return None
-    return None if "\x00" in text else text.splitlines()
+    decoder = codecs.getincrementaldecoder("utf-16" if wide else "utf-8-sig")()
+    read = io.IncrementalNewlineDecoder(decoder, translate=True)
+    number, ended, room = 1, True, MOST_CHARACTERS
+    kept: list[str] = []
+    for at in range(0, len(data), SLICE_BYTES):
+        try:
+            text = read.decode(data[at : at + SLICE_BYTES], at + SLICE_BYTES >= len(data))
+        except UnicodeDecodeError:
+            return None
+        if "\x00" in text:
+            return None
+        following = number + text.count("\n")
+        if number < start + lines and following >= start and room > 0:
+            kept.append("\n".join(text.split("\n")[max(0, start - number) : start + lines - number])[:room])
+            room -= len(kept[-1])
+        number, ended = following, text.endswith("\n") if text else ended
+    found = "".join(kept) if room > 0 else "".join(kept) + CUT
+    # After the last line's end there is no other line.
+    return found.removesuffix("\n") if ended and start + lines > number else found, number - ended

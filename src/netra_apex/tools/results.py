@@ -15,6 +15,8 @@ from netra_apex.core.redaction import Redactor
 from netra_apex.errors import CallFailed
 from netra_apex.tools.schema import returned_type
 
+BESIDE = 16 * 1024  # of a result that is cut, so much more is looked through for secrets: the cut may be in one
+
 _ENCODER = msgspec.json.Encoder()
 _NOT_JSON = (PydanticSerializationError, ValueError, TypeError, OverflowError, RecursionError)
 
@@ -46,7 +48,9 @@ def tell(value: Any, limit: int, redactor: Redactor) -> Told:
     if len(encoded) <= limit:
         return Told(plain, encoded.decode(), plain)
     # As text its keys say nothing any more, so what they mark as secret goes first.
-    text = cut(_ENCODER.encode(redactor.value(plain)).decode(), limit, redactor)
+    beginning, left = _beginning(plain, limit + 2 * BESIDE)
+    shown = _ENCODER.encode(redactor.value(beginning))
+    text = _shortened(shown, limit, redactor, len(shown) if left > 0 else len(encoded))
     return Told(text, text, plain)
 
 
@@ -86,14 +90,7 @@ def cut(text: str, limit: int, redactor: Redactor) -> str:
     encoded = text.encode("utf-8", "replace")  # half a surrogate pair cannot be sent, and becomes "?"
     if len(encoded) <= limit:
         return text if text.isascii() else encoded.decode()
-    # What is told is redacted later, as a whole; half a secret would not be known for one.
-    encoded = redactor.text(encoded.decode()).encode()
-    size = len(encoded)
-    if size <= limit:
-        return encoded.decode()
-    room = max(limit - len(_note(size, size).encode()), 0)
-    kept = encoded[:room].decode("utf-8", "ignore")
-    return kept + _note(len(kept.encode()), size)
+    return _shortened(encoded, limit, redactor, len(encoded))
 
 
 def tellable(arguments: Mapping[str, Any]) -> Any:
@@ -140,6 +137,44 @@ def _from_struct(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value)
     raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _shortened(encoded: bytes, limit: int, redactor: Redactor, size: int) -> str:
+    """As much of the beginning of so many bytes as is told; no more of them is looked through than may be shown."""
+    beginning = encoded[: limit + BESIDE]
+    # What is told is redacted later, as a whole; half a secret would not be known for one.
+    told = redactor.text(beginning.decode("utf-8", "ignore")).encode()
+    if len(beginning) == size:
+        size = len(told)
+        if size <= limit:
+            return told.decode()
+    else:
+        told = told[: max(len(told) - BESIDE, 0)]  # a secret that goes on after it shows no half of itself either
+    room = max(limit - len(_note(size, size).encode()), 0)
+    kept = told[:room].decode("utf-8", "ignore")
+    return kept + _note(len(kept.encode()), size)
+
+
+def _beginning(value: Any, room: int) -> tuple[Any, int]:
+    """A JSON value as far as so many characters show it, and how many are left: none where it does not end."""
+    if isinstance(value, str):
+        return value[: max(room, 0)], room - len(value)
+    if isinstance(value, dict):
+        table: dict[str, Any] = {}
+        for key, item in cast("dict[str, Any]", value).items():
+            if room <= 0:
+                break
+            table[key], room = _beginning(item, room - len(key))
+        return table, room
+    if isinstance(value, list):
+        items: list[Any] = []
+        for item in cast("list[Any]", value):
+            if room <= 0:
+                break
+            kept, room = _beginning(item, room - 1)
+            items.append(kept)
+        return items, room
+    return value, room - 1
 
 
 def _note(kept: int, size: int) -> str:

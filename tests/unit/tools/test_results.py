@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import datetime
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 
 from netra_apex.core.redaction import Redactor
 from netra_apex.errors import CallFailed
-from netra_apex.tools.results import Told, cut, tell, tellable
+from netra_apex.tools.results import BESIDE, Told, cut, tell, tellable
 
 PLAIN = Redactor()
 
@@ -116,6 +117,27 @@ def test_a_cut_through_a_secret_shows_no_half_of_it() -> None:
         assert "configured" not in shown
     told = tell({"password": "hunter2-hunter2", "rows": list(range(1000))}, 100, redactor)
     assert "hunter2" not in told.text
+
+
+@pytest.mark.parametrize("size", [10, BESIDE, 4 * BESIDE])
+def test_of_a_result_that_is_large_or_full_of_secrets_no_secret_is_shown(size: int) -> None:
+    secret = "configured-secret-value-1234567890"
+    redactor = Redactor([secret])
+    for value in (f"{secret} " * size, {"text": f"{secret} " * size}, [secret] * size, {"password": secret * size}):
+        told = tell(value, 100, redactor)
+        assert "configured" not in told.text
+        assert len(told.text.encode()) <= 100
+
+
+@pytest.mark.parametrize("kind", ["text", "in a table", "rows"])
+def test_a_result_of_many_megabytes_is_told_in_no_time(kind: str) -> None:
+    text = "what is in a large file, " * 800_000
+    value: Any = {"text": text, "in a table": {"text": text}, "rows": [text[:100]] * 200_000}[kind]
+    begun = time.perf_counter()
+    told = tell(value, 65_536, Redactor(["configured-secret"]))
+    assert time.perf_counter() - begun < 1
+    assert len(told.text.encode()) in range(65_000, 65_537)
+    assert told.text.endswith(" bytes]")
 
 
 def test_arguments_that_code_passes_are_told_or_named_by_their_type() -> None:
