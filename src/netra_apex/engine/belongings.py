@@ -1,5 +1,6 @@
 """`RunFiles`: the files of a run's thread, as its agents and tools have them."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -64,9 +65,12 @@ class RunFiles(UserFiles):
 
     async def save(self, name: str, media_type: str, data: bytes) -> StoredFile:
         """See `UserFiles.save`."""
-        lent = await self._opened()
+        await self._opened()
         name, media_type = file_name(name), check_type(media_type)
-        digest = digest_of(name, media_type, hashlib.sha256(data).hexdigest())
+        # In a thread, which lets go of the interpreter meanwhile: all of 50 MiB takes long for a loop that all share.
+        hashed = await asyncio.to_thread(hashlib.sha256, data) if len(data) > PIECE_BYTES else hashlib.sha256(data)
+        digest = digest_of(name, media_type, hashed.hexdigest())
+        lent = await self._opened()
         key = self._branches.step("think", "save_file", digest)
         known = lent.journal.take(key, "think", "save_file", digest)
         if known is not None:

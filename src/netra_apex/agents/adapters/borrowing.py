@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypedDict, get_args
 from msgspec.structs import replace
 from pydantic import ValidationError, WithJsonSchema
 
-from netra_apex.core.messages import AssistantMessage, ModelMessage, Reply, ToolCall
+from netra_apex.core.messages import AssistantMessage, ModelMessage, Reply, ToolCall, ToolMessage
 from netra_apex.core.permissions import check_permissions
 from netra_apex.core.scope import RunScope
 from netra_apex.errors import CallFailed, Invalid, OutputInvalid, RegistryError, ToolDefinitionError
@@ -120,7 +120,7 @@ class Borrowed:
         A call of a tool that there is not, or whose arguments are no object, is told and answered here: frameworks end
         the run on it, or tell nobody.
         """
-        said = list(messages)
+        said = [self._as_asked(message) for message in messages]
         offered = {tool.name for tool in tools}
         while True:
             reply = await self._ask(said, tools, schema)
@@ -136,6 +136,21 @@ class Borrowed:
             unique = f"{call.id}.{len(self._asked)}"
         self._asked[unique] = call
         return replace(call, id=unique)
+
+    def _as_asked(self, message: ModelMessage) -> ModelMessage:
+        """The message with its calls by the model's own ids: ours depend on which of two requests was first."""
+        match message:
+            case AssistantMessage(tool_calls=calls) if calls:
+                own = tuple(replace(call, id=self._own_id(call.id)) for call in calls)
+                return AssistantMessage(message.content, own)
+            case ToolMessage(call_id=call_id):
+                return ToolMessage(self._own_id(call_id), message.content)
+            case _:
+                return message
+
+    def _own_id(self, call_id: str) -> str:
+        known = self._asked.get(call_id)
+        return call_id if known is None else known.id
 
     async def _ask(
         self, messages: Sequence[ModelMessage], tools: Sequence[Tool[..., Any]], schema: Mapping[str, Any] | None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool as langchain_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
@@ -22,6 +22,8 @@ from tests.support.bounded import run
 from netra_apex import AgentRegistry, RunScope, Runtime, ScopeChatModel, Settings, UserExecutionContext, from_langgraph
 from netra_apex.core.conversations import Post
 from netra_apex.core.events import AgentCompleted, AgentFailed, AgentThinking, DurableEvent, ToolCompleted, decode
+from netra_apex.core.messages import ModelRequest, Reply, ToolCall, UserMessage
+from netra_apex.core.voices import Deltas
 from netra_apex.errors import RegistryError
 from netra_apex.testing import Outcome, ScriptedModel, harness
 
@@ -180,6 +182,77 @@ def test_nodes_side_by_side_are_taken_up_without_asking_twice(tmp_path: Path) ->
     ending = run(main())[-1]
     assert isinstance(ending, AgentCompleted), ending
     assert ending.output == ["L", "R", "Z"]
+
+
+class Counting:
+    """A model whose calls all have the same id; `left` it answers after `right`, as long as it is `slow`."""
+
+    name = "counting:model"
+
+    def __init__(self, *, slow: bool) -> None:
+        self.slow = slow
+        self.answered = asyncio.Event()
+        self.resting = asyncio.Event()
+        self.asked: list[str] = []
+
+    async def complete(self, request: ModelRequest, deltas: Deltas) -> Reply:
+        first, last = request.messages[0].content, request.messages[-1].content
+        self.asked.append(last)
+        if last == "left" and self.slow:
+            await self.answered.wait()
+        if isinstance(request.messages[-1], UserMessage) and last != "last":
+            return Reply(text="", tool_calls=(ToolCall("call_0", "measure", "{}"),))
+        if last == "last" and self.slow:
+            self.resting.set()
+            await asyncio.Event().wait()
+        self.answered.set()
+        return Reply(text=f"re {first}")
+
+    async def check(self) -> None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
+
+
+def test_nodes_side_by_side_whose_models_count_their_calls_alike_are_taken_up(tmp_path: Path) -> None:
+    async def asks(what: str) -> dict[str, Any]:
+        asking, schema = HumanMessage(what), {"type": "object", "properties": {}}
+        measure = {"type": "function", "function": {"name": "measure", "description": "", "parameters": schema}}
+        said = await model.bind_tools([measure]).ainvoke([asking])
+        told = ToolMessage("5", tool_call_id=said.tool_calls[0]["id"])
+        return {"found": [(await model.ainvoke([asking, said, told])).text]}
+
+    async def left(state: Found) -> dict[str, Any]:
+        return await asks("left")
+
+    async def right(state: Found) -> dict[str, Any]:
+        return await asks("right")
+
+    async def last(state: Found) -> dict[str, Any]:
+        return {"found": [(await model.ainvoke("last")).text]}
+
+    built: StateGraph[Any, Any, Any, Any] = StateGraph(Found)
+    for node in (left, right, last):
+        built.add_node(node.__name__, node)
+    built.add_edge("__start__", "left")
+    built.add_edge("__start__", "right")
+    built.add_edge(["left", "right"], "last")
+    made = from_langgraph(built, name="agent", state=opening, output=closing)
+
+    async def main() -> tuple[DurableEvent, list[str]]:
+        settings = Settings(home=tmp_path, drain_seconds=0.01)
+        first, second = Counting(slow=True), Counting(slow=False)
+        async with Runtime(AgentRegistry([made]), settings, model=first) as runtime:
+            accepted = await runtime.admission.post("ada", frozenset(), Post(content="x"))
+            await first.resting.wait()
+        async with Runtime(AgentRegistry([made]), settings, model=second) as runtime:
+            events = [decode(body) async for seq, body in runtime.reader.follow("ada", accepted.run_id, 0) if seq]
+            return events[-1], second.asked
+
+    ending, asked = run(main())
+    assert isinstance(ending, AgentCompleted), ending
+    assert (ending.output, asked) == (["re last", "re left", "re right"], ["last"])
 
 
 def test_what_a_tool_asks_is_part_of_its_call_and_not_asked_again(tmp_path: Path) -> None:
