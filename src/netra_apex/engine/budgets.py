@@ -18,6 +18,7 @@ from netra_apex.settings import Settings
 
 # No tokenizer knows every model. Ordinary text has 3.5 to 5 bytes for each token, JSON and code some 3.
 BYTES_PER_TOKEN = 3
+MOST_TOKENS, MOST_USD = 1_000_000_000, 1_000_000.0  # of one request: figures beyond are none, and would fit no sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Asking:
             raise BudgetExceeded(str(found), setting=found.setting)
 
     def _priced(self, reply: Reply) -> Usage:
-        usage = reply.usage
+        usage = plausible(reply.usage)
         if self._limits and not usage.input_tokens and not usage.output_tokens:
             # A server that tells no figures is not one that asks no money.
             said = reply.text, reply.thinking, reply.tool_calls
@@ -177,17 +178,25 @@ class Heard:
 
     def text(self, piece: str) -> None:
         """See `Deltas.text`."""
-        self.size += len(piece)
+        self.size += len(piece.encode("utf-8", "replace"))
         self.deltas.text(piece)
 
     def thinking(self, piece: str) -> None:
         """See `Deltas.thinking`."""
-        self.size += len(piece)
+        self.size += len(piece.encode("utf-8", "replace"))
         self.deltas.thinking(piece)
 
     def reset(self) -> None:
         """See `Deltas.reset`. What came before was paid for too."""
         self.deltas.reset()
+
+
+def plausible(told: Usage) -> Usage:
+    """What a model says that it has used, as far as it can be: less than nothing would let its user ask for more."""
+    asked, answered = (min(max(each, 0), MOST_TOKENS) for each in (told.input_tokens, told.output_tokens))
+    cost = told.cost_usd if told.cost_usd is not None and 0 <= told.cost_usd <= MOST_USD else None
+    found = Usage(asked, answered, told.requests, cost)
+    return told if found == told else found
 
 
 def tokens_in(size: int) -> int:
