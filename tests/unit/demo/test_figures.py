@@ -52,6 +52,22 @@ def test_costs_by_model_day_and_feature_are_those_of_the_file(sample: tuple[Cost
     assert (costs.by_list_price, costs.not_priced, costs.unreadable) == (0, 0, 0)
 
 
+def test_a_file_of_centuries_and_of_long_names_is_told_in_few_words() -> None:
+    months = [f"{year}-{month:02}-01T00:00:00Z" for year in range(1900, 2026) for month in range(1, 13)]
+    data = litellm(
+        *[
+            {"startTime": month, "endTime": month, "model": "m" * 60_000 + str(n), "request_tags": "f" * 60_000}
+            for n, month in enumerate(months[:20])
+        ]
+    )
+    assert len(costs_of(data).model_dump_json()) < 10_000
+    costs = costs_of(litellm(*[{"startTime": month, "endTime": month, "spend": "1"} for month in months]))
+    assert len(costs.periods) == 121
+    assert costs.periods[0].name == f"({len(months) - 120} others)"
+    assert costs.periods[-1].name == "2025-12-01"
+    assert sum(line.cost for line in costs.periods) == pytest.approx(len(months))
+
+
 def test_percentiles_are_those_of_the_rows(sample: tuple[Costed, list[dict[str, str]]]) -> None:
     data, rows = sample
     told = {each.name: each for each in spreads_of(data).percentiles}

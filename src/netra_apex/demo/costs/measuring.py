@@ -12,6 +12,7 @@ from netra_apex.demo.costs.prices import Costed
 from netra_apex.demo.costs.values import Anomaly, Costs, Duplicates, Line, Peak, Repeated, Spread, Spreads
 
 SHOWN_LINES = 15
+SHOWN_PERIODS = 120  # the latest
 SHOWN_ANOMALIES = 5
 DAILY, WEEKLY = 62, 400  # days up to which costs are told by day, and by week
 DIGITS = 6
@@ -54,7 +55,7 @@ def costs_of(data: Costed) -> Costs:
         features=_shortened(_lines(rows, pl.col("feature"), total)),
         feature_column=usage.feature_column,
         period=period,
-        periods=tuple(sorted(_lines(rows, at, total), key=lambda line: line.name)),
+        periods=_latest(_lines(rows, at, total)),
         assumptions=_assumptions(data, last),
     )
 
@@ -142,9 +143,9 @@ def _lines(rows: pl.DataFrame, by: pl.Expr, total: float) -> list[Line]:
     ]
 
 
-def _shortened(lines: list[Line]) -> tuple[Line, ...]:
-    """The dearest, and one line for all others."""
-    rest = lines[SHOWN_LINES:]
+def _shortened(lines: list[Line], *, most: int = SHOWN_LINES) -> tuple[Line, ...]:
+    """The first ones, and one line for all others."""
+    rest = lines[most:]
     if len(rest) <= 1:
         return tuple(lines)
     requests = [each.requests for each in rest]
@@ -156,7 +157,12 @@ def _shortened(lines: list[Line]) -> tuple[Line, ...]:
         input_tokens=sum(each.input_tokens for each in rest),
         output_tokens=sum(each.output_tokens for each in rest),
     )
-    return (*lines[:SHOWN_LINES], others)
+    return (*lines[:most], others)
+
+
+def _latest(lines: list[Line]) -> tuple[Line, ...]:
+    """The latest periods, the oldest first, after one line for all before them."""
+    return _shortened(sorted(lines, key=lambda line: line.name, reverse=True), most=SHOWN_PERIODS)[::-1]
 
 
 def _assumptions(data: Costed, last: datetime) -> tuple[str, ...]:

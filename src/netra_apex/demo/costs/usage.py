@@ -15,6 +15,7 @@ from netra_apex.demo.costs.formats import COSTS_ONLY, FORMATS, Format
 FIRST_ROW = 2  # the header is row 1, as a spreadsheet shows it
 SHOWN_PROBLEMS = 3
 SHOWN_COLUMNS = 12
+LONGEST_NAME = 200  # of a model or a feature: they are told with every figure
 MARKS_NEEDED = 2
 DAY_MICROSECONDS = 86_400_000_000
 _EMPTY_PROMPTS = ("", "{}", "[]", "null", "Cache OFF")
@@ -227,7 +228,7 @@ def _typed(found: Format, raw: pl.DataFrame, separator: str, feature: str | None
     model = _present(raw, found.model)
     assert model is not None
     return [
-        pl.col(model).alias("model"),
+        pl.col(model).str.slice(0, LONGEST_NAME).alias("model"),
         (count(found.total_input) - cached if found.total_input else count(found.uncached)).alias("uncached"),
         cached.alias("cached"),
         count(found.written).alias("written"),
@@ -252,7 +253,9 @@ def _milliseconds() -> pl.Expr:
 def _feature(name: str, raw: pl.DataFrame) -> pl.Expr:
     # LiteLLM's tags are a JSON list, or an array of PostgreSQL; the first one is the feature. There are few of them.
     said = raw.select(pl.col(name).drop_nulls().unique(maintain_order=True))
-    first = said.select(pl.col(name).str.extract(r'^[\[{]?\s*"?([^"\]},]*)').replace("", None))
+    first = said.select(
+        pl.col(name).str.extract(r'^[\[{]?\s*"?([^"\]},]*)').str.slice(0, LONGEST_NAME).replace("", None)
+    )
     named = pl.col(name).replace_strict(said[name], first[name], default=None, return_dtype=pl.String)
     return named.fill_null("(none)")
 
