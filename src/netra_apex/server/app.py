@@ -91,6 +91,12 @@ def create_app(
 
     app.state.door = WebSocketDoor(services_of)
     problems.install(app)
+    _guard(app, settings)
+    return app
+
+
+def _guard(app: FastAPI, settings: Settings) -> None:
+    """Puts around the application what every exchange is held to."""
     # The last added is the outermost: an internal problem has the headers, and its origin may read it.
     app.add_middleware(problems.InternalProblems)
     app.add_middleware(BodyLimit, limit=settings.body_bytes, upload=settings.upload_bytes)
@@ -104,7 +110,6 @@ def create_app(
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Turns)
-    return app
 
 
 class _Application(FastAPI):
