@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,21 +14,22 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import MAX_ANSWER, MAX_NOTE, Admitted, Approval, Question, Verdict, check_text
 from netra_apex.core.events import decode
 from netra_apex.core.redaction import Redactor
-from netra_apex.core.runs import Run, Seat
-from netra_apex.core.voices import EmitterFor, Model
+from netra_apex.core.runs import Run, RunStream, Seat
 from netra_apex.durable.peers import Peers
 from netra_apex.durable.recovery import Recovery
 from netra_apex.durable.runner import Desk, LocalRunner
 from netra_apex.durable.titles import Titles
 from netra_apex.durable.watch import expire, prune, tidy, watch
 from netra_apex.engine.factory import ExecutionEngineFactory
+from netra_apex.engine.lending import EngineParts
 from netra_apex.engine.limits import Slots
 from netra_apex.errors import StoreError
-from netra_apex.settings import Settings
 from netra_apex.stores import Stores
+from netra_apex.stream.emitter import UserWebSocketEmitter
 from netra_apex.stream.feed import Hub
 from netra_apex.stream.manager import WebSocketManager
 from netra_apex.stream.meter import Meter
+from netra_apex.stream.protocol import Close
 from netra_apex.stream.relay import Accepted, Cancel, Left, Relay, Steer
 
 LAST_WORDS_SECONDS = 1.0
@@ -39,35 +40,33 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Means:
-    """What a process gives its house.
-
-    `executor` is the process's name. One that does not `execute` leaves runs to others.
-    """
+    """What a process gives its house. One that does not `execute` leaves runs to others."""
 
     group: asyncio.TaskGroup
-    engines: ExecutionEngineFactory
-    emitter_for: EmitterFor
+    agents: AgentRegistry
+    parts: EngineParts
     slots: Slots
     stores: Stores
-    settings: Settings
     hub: Hub
+    manager: WebSocketManager
     meter: Meter
     redactor: Redactor
-    executor: str
     execute: bool
-    model: Callable[[str | None], Model]
 
 
 class House:
-    """Made and started by the runtime; `runner` is what admission hands runs to."""
+    """Made and started by the runtime; `runner` is what admission hands runs to, `engines` what carries them out."""
 
-    def __init__(self, means: Means, agents: AgentRegistry) -> None:
+    def __init__(self, means: Means) -> None:
         self._means = means
         self._news = False
-        stores = means.stores
+        self._executor = means.parts.executor
+        self._settings = settings = means.parts.settings
+        stores, agents = means.stores, means.agents
+        self.engines = ExecutionEngineFactory(agents.create, self._emitter_for, means.slots, means.parts)
         self._titles = Titles(
             stores.conversations,
-            lambda agent: means.model(agents.get(agent).model),
+            lambda agent: means.parts.model(agents.get(agent).model),
             means.redactor,
             lambda: self.runner.draining,
         )
@@ -76,33 +75,33 @@ class House:
             stores.journals,
             stores.accounts,
             stores.approvals,
-            means.emitter_for,
+            self._emitter_for,
             registered=frozenset(agents.names).__contains__,
         )
-        self._relay = None if stores.bus is None else Relay(means.hub, stores.bus, means.executor)
+        self._relay = None if stores.bus is None else Relay(means.hub, stores.bus, self._executor)
         desk = Desk(
             runs=stores.runs,
             turns=stores.turns,
-            executor=means.executor,
-            per_user=means.settings.runs_per_user,
+            executor=self._executor,
+            per_user=settings.runs_per_user,
             executes=means.execute,
             tell_cancel=self._tell_cancel,
             tell_left=self._tell_left,
             tell_steer=self._tell_steer,
-            completed=self._titles.completed if means.settings.titles == "model" else lambda _: None,
+            completed=self._titles.completed if settings.titles == "model" else lambda _: None,
         )
-        self.runner = LocalRunner(means.engines, means.emitter_for, means.slots, means.group, self._recovery, desk)
+        self.runner = LocalRunner(self.engines, self._emitter_for, means.slots, means.group, self._recovery, desk)
 
     @property
     def seat(self) -> Seat:
         """What this process could give a run that it accepts, and the limits of its user."""
         return Seat(
-            executor=self._means.executor if self._means.execute else None,
-            per_user=self._means.settings.runs_per_user,
-            queued_per_user=self._means.settings.queued_per_user,
+            executor=self._executor if self._means.execute else None,
+            per_user=self._settings.runs_per_user,
+            queued_per_user=self._settings.queued_per_user,
         )
 
-    async def start(self, stack: AsyncExitStack, manager: WebSocketManager) -> None:
+    async def start(self, stack: AsyncExitStack) -> None:
         """Meets the others, takes up what nobody carries out, and minds both until the stack is left.
 
         Raises:
@@ -116,7 +115,7 @@ class House:
             self._relay.on_back = self._on_back
             self._relay.on_steer = lambda steer: self.runner.wake(steer.run)
             self._relay.on_cancel = lambda cancel: self.runner.halt(cancel.run, cancel.by)
-            drain = means.settings.drain_seconds
+            drain = self._settings.drain_seconds
             peers = Peers(stores.presence, self._whole_room, drain_seconds=drain, on_left=self._left_behind)
             await peers.enter()
             self._relay.alone = lambda: peers.alone
@@ -131,14 +130,14 @@ class House:
             self._mind(stack, tidy(means.hub))
 
         async def close_ended_logins() -> None:
-            if here := manager.sessions():
+            if here := means.manager.sessions():
                 for session_id in here - await stores.accounts.live_sessions():
-                    manager.close_session(session_id)
+                    means.manager.close_session(session_id)
 
         stores.administration.on_changed = self._administered
         self._mind(stack, watch(self._changed, close_ended_logins, stores.runs, self.runner, self._recovery))
         self._mind(stack, expire(stores.approvals, self._left_behind))
-        self._mind(stack, prune(stores.runs, means.settings.retention_days))
+        self._mind(stack, prune(stores.runs, self._settings.retention_days))
         self._mind(stack, self._titles.run())
         self._mind(stack, self.runner.take_turns())
         self.runner.look()
@@ -155,7 +154,7 @@ class House:
                     feed.publish([(1, admitted.queued)])
             self.runner.look()
         if self._relay is not None:
-            by, waits = self._means.executor, not admitted.started
+            by, waits = self._executor, not admitted.started
             self._relay.tell(Accepted(by, context.user_id, context.thread_id, run_id, waits=waits))
 
     def _given(self, user_id: str, thread_id: str, run_id: str) -> None:
@@ -163,9 +162,30 @@ class House:
         self._means.hub.announce(user_id, thread_id, run_id)
         self.runner.look()
         if self._relay is not None:
-            self._relay.tell(Accepted(self._means.executor, user_id, thread_id, run_id, waits=True))
+            self._relay.tell(Accepted(self._executor, user_id, thread_id, run_id, waits=True))
 
-    async def last_words(self) -> None:
+    async def drain(self) -> None:
+        """Lets running runs end within NETRA_DRAIN_SECONDS, leaves the rest to others, closes the sockets."""
+        await self.runner.drain(self._settings.drain_seconds, self._means.stores.database.give_up_soon)
+        await self._say_last_words()
+        self._means.manager.close_all(Close.COME_BACK)
+
+    async def metrics(self) -> Mapping[str, float | Mapping[str, float]]:
+        """Gauges by name, and counters by name and label."""
+        means = self._means
+        return {
+            "runs_active": means.slots.total,
+            "runs_queued": await means.stores.turns.waiting_runs(),
+            "connections": len(means.manager),
+            "events_total": dict(means.meter.events),
+            "runs_total": dict(means.meter.endings),
+        }
+
+    def _emitter_for(self, context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:
+        means = self._means
+        return UserWebSocketEmitter(context, means.stores.runs, means.hub, means.redactor, means.meter, stream)
+
+    async def _say_last_words(self) -> None:
         """Waits until others have been told what this process has to tell; not for long."""
         if self._means.stores.bus is not None:
             with contextlib.suppress(TimeoutError):
@@ -241,7 +261,7 @@ class House:
 
     def _tell_left(self) -> None:
         if self._relay is not None:
-            self._relay.tell(Left(self._means.executor))
+            self._relay.tell(Left(self._executor))
 
     def _tell_steer(self, run_id: str) -> None:
         if self._relay is not None:

@@ -41,10 +41,10 @@ MEMBER_SHARE = 0.8
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EngineParts:
-    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls, and
-    where users keep what is theirs.
+    """What the process has and every engine uses: models by name, the store of runs, the host of tool calls, where
+    users keep what is theirs, the process's MCP servers, and its budgets.
 
     `executor` is the name that the process carries runs out by; `park` leaves a run that waits for a person.
     """
@@ -55,9 +55,9 @@ class EngineParts:
     belongings: Belongings
     settings: Settings
     servers: Servers
-    park: "Callable[[UserExecutionContext, int], Awaitable[None]]"
+    park: Callable[[UserExecutionContext, int], Awaitable[None]]
     budgets: Budgets
-    executor: str | None = None
+    executor: str
 
 
 class Lending:

@@ -1,7 +1,10 @@
 """`Models`: the models of a process, each opened when it is first asked for."""
 
+from collections.abc import Iterable
+
 from netra_apex.core.voices import Model
 from netra_apex.providers import open_model
+from netra_apex.providers.prices import DEMO
 from netra_apex.settings import Settings
 
 
@@ -34,6 +37,12 @@ class Models:
                 openai_base_url=self._settings.openai_base_url,
             )
         return self._open[wanted]
+
+    def names(self, wanted: Iterable[str | None]) -> frozenset[str]:
+        """Under which names models answer that agents want under these; none of them is opened for it."""
+        if self._fixed is not None:
+            return frozenset({self._fixed.name})
+        return frozenset(name or self._settings.model or DEMO for name in wanted)
 
     async def aclose(self) -> None:
         """Closes their connections."""

@@ -1,15 +1,19 @@
 """What models cost: the operator's own prices, else those that genai-prices ships. Nothing is fetched."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+import structlog
 
 from netra_apex.core.budgets import Price
 from netra_apex.providers import OPENAI
 
 DEMO = "demo:offline"
 MILLION = 1_000_000
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,15 @@ class Prices:
         if name not in self._found:
             self._found[name] = self._listed(name)
         return self._found[name]
+
+    def load(self, names: Iterable[str], *, needed: bool) -> None:
+        """Looks these up now, and not in somebody's first run, as the list takes a moment.
+
+        Where prices are `needed`, as there is a budget of money, those that nobody knows are told to the operator.
+        """
+        for name in sorted(names):
+            if self.of(name) is None and needed:
+                log.warning("a model has no price, and is not asked: set NETRA_MODEL_PRICES", model=name)
 
     def _listed(self, name: str) -> Price | None:
         from genai_prices.data_snapshot import get_snapshot

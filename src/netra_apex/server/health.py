@@ -67,7 +67,7 @@ async def metrics(services: Running) -> Response:
     """Prometheus's text format. No label tells anything of a person."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
-    registry.register(RuntimeCollector(await services.runtime.metrics()))
+    registry.register(RuntimeCollector(await services.runtime.house.metrics()))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_1_0_0)
 
 

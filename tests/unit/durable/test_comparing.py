@@ -104,6 +104,6 @@ def test_a_run_that_comes_back_to_the_process_it_was_taken_from_is_carried_out_o
             told = [body async for seq, body in made.reader.follow("ada", accepted.run_id, 0) if seq]
             assert "agent_completed" in told[-1]
             await until(lambda: runner_of(made).live == 0)
-            assert made._slots.total == 0
+            assert (await made.house.metrics())["runs_active"] == 0
 
     run(main())

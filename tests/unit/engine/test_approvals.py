@@ -663,7 +663,7 @@ def test_many_that_wait_hold_up_nobody_and_leave_nothing_in_memory(
         await until(lambda: process.house.runner.live == 0)
         await until(lambda: len(process.hub) == 0)
         await until(lambda: gc.collect() >= 0 and not list(world["is"].agents))
-        assert (await process.metrics())["runs_active"] == (await process.metrics())["runs_queued"] == 0
+        assert (await process.house.metrics())["runs_active"] == (await process.house.metrics())["runs_queued"] == 0
         accepted = await post(process, "gives_up")
         assert output(await told(process, accepted.run_id)) == "gave up"
 
@@ -789,7 +789,7 @@ def test_a_programs_own_run_waits_too_and_goes_on_by_itself_with_its_permissions
                 result = await engine.run("coded", "spends")
             assert result.error is not None
             assert (result.ok, result.error.code) == (False, "waiting")
-            assert (await process.metrics())["runs_active"] == 0
+            assert (await process.house.metrics())["runs_active"] == 0
             (asked,) = await waiting(process, context.run_id)
         async with runtime(tmp_path) as process:
             await process.house.decide("ada", asked.approval_id, "approve", None)
