@@ -1,13 +1,13 @@
 """What a member of a team is told, and what comes back: values that pydantic validates."""
 
 import json
-from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_json, to_jsonable_python
 
 from netra_apex.agents.base import BaseAgent
+from netra_apex.tools.validation import adapter_of
 
 
 class Assignment(BaseModel):
@@ -71,17 +71,3 @@ def received(deliverable: Any, output: Any) -> Any:
         if not isinstance(plain, str):
             raise
         return adapter.validate_json(plain)
-
-
-def problem_of(error: ValidationError) -> str:
-    """The first thing that is wrong, with where."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
-
-
-# Keyed by the type alone, which is code and no user's: building one costs milliseconds.
-@lru_cache(maxsize=256)
-def adapter_of(deliverable: Any) -> TypeAdapter[Any]:
-    """What validates this type."""
-    return TypeAdapter(deliverable)

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
-from netra_apex.agents.assignment import Assignment, adapter_of
+from netra_apex.agents.assignment import Assignment
 from netra_apex.agents.base import BaseAgent
 from netra_apex.errors import PlanError
+from netra_apex.tools.validation import adapter_of
 
 REQUEST = "request"  # in `context`: what the team was asked
 ATTACHMENTS = "attachments"  # and the texts of the files that the thread has

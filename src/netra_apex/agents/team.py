@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, cast
 from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
-from netra_apex.agents.assignment import Assignment, Review, form_for, problem_of, received
+from netra_apex.agents.assignment import Assignment, Review, form_for, received
 from netra_apex.agents.base import BaseAgent
 from netra_apex.agents.chat import text_of
 from netra_apex.agents.plan import ATTACHMENTS, REQUEST, Criterion, Mission, Plan
@@ -17,6 +17,7 @@ from netra_apex.agents.report import MissionReport, TeamReport, blocker, progres
 from netra_apex.agents.supervisor import SupervisorAgent
 from netra_apex.core.scope import RunScope
 from netra_apex.errors import AgentFailed, PlanError
+from netra_apex.tools.validation import problem_of
 
 MOST_BYTES = 256 * 1024  # of a file that a mission is shown: it is part of what a model is asked
 TOO_LONG = f"(not shown: it has more than {MOST_BYTES} bytes)"

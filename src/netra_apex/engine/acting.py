@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from netra_apex.agents import BaseAgent
@@ -16,6 +16,7 @@ from netra_apex.engine.lent import Lent
 from netra_apex.engine.scope import EngineScope
 from netra_apex.errors import AgentFailed as AgentBroke
 from netra_apex.errors import NetraError, Refused, RunFailed, StoreError, sentence
+from netra_apex.tools.validation import adapter_of, problem_of
 
 OUTPUT_BYTES = 4 * 1024 * 1024  # of an agent's output as JSON: it is an event, and readers are told it whole
 
@@ -67,12 +68,10 @@ def task_for(instance: BaseAgent, task: Any) -> Any:
     if instance.input_type is None or not isinstance(task, str):
         return task
     try:
-        return TypeAdapter[Any](instance.input_type).validate_json(task)
+        return adapter_of(instance.input_type).validate_json(task)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        said = f"{where}: {first['msg']}" if where else first["msg"]
-        raise AgentBroke(f"{instance.name} takes {instance.input_type.__name__} as JSON: {said}") from error
+        said = f"{instance.name} takes {instance.input_type.__name__} as JSON: {problem_of(error)}"
+        raise AgentBroke(said) from error
 
 
 def outcome(running: "asyncio.Task[Any]", lent: Lent, began: float, whose: dict[str, str]) -> Ending:

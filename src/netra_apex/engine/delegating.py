@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
-from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from netra_apex.agents import BaseAgent, description_of
 from netra_apex.core.scope import RunScope
 from netra_apex.tools import Tool
 from netra_apex.tools.schema import Signature, read_signature, signature_of_type
+from netra_apex.tools.validation import adapter_of
 
 NO_TIMEOUT = 10.0 * 365 * 24 * 3600  # the member has a time-out of its own, which is told as its ending
 PREFIX = "delegate_"
@@ -86,9 +86,4 @@ def _signature(delegate: Any, member: type[BaseAgent]) -> Signature:
 def typed(member: type[BaseAgent], output: Any) -> Any:
     """A member's output, which is JSON, as the type that it declares."""
     output_type = getattr(member, "output_type", None)
-    return output if output_type is None else _adapter(output_type).validate_json(msgspec.json.encode(output))
-
-
-@lru_cache(maxsize=256)
-def _adapter(output_type: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(output_type)
+    return output if output_type is None else adapter_of(output_type).validate_json(msgspec.json.encode(output))

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from netra_apex.core.messages import Reply
 from netra_apex.errors import OutputInvalid
+from netra_apex.tools.validation import adapter_of, problem_of
 
 FIELD = "answer"
 # Many models put JSON into a block of Markdown, whatever they are told.
@@ -38,7 +39,7 @@ class Form:
         try:
             return replace(reply, output=self._value(reply.text if fenced is None else fenced[1]))
         except ValidationError as error:
-            raise OutputInvalid(first_of(error), model=model, text=reply.text) from error
+            raise OutputInvalid(f"{problem_of(error)}.", model=model, text=reply.text) from error
 
     def _value(self, text: str) -> Any:
         if self.wrapper is None:
@@ -52,17 +53,10 @@ class Form:
             return self.plain.validate_json(text)
 
 
-def first_of(error: ValidationError) -> str:
-    """What is wrong, and where, as a sentence: the first of it."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}." if where else f"{first['msg']}."
-
-
 @lru_cache(maxsize=256)
 def form_of(output_type: Any) -> Form:
     """The form of this type. Kept, by the type alone, which is code and no user's: making one costs milliseconds."""
-    plain: TypeAdapter[Any] = TypeAdapter(output_type)
+    plain = adapter_of(output_type)
     schema = plain.json_schema()
     if schema.get("type") == "object":
         return Form(plain, None, schema)

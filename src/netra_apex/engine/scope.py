@@ -35,7 +35,7 @@ from netra_apex.engine import serving
 from netra_apex.engine.belongings import store_of
 from netra_apex.engine.branches import Branches
 from netra_apex.engine.delegating import Delegating, member_tool, typed
-from netra_apex.engine.forms import first_of, form_of
+from netra_apex.engine.forms import form_of
 from netra_apex.engine.lent import Handed, Lent
 from netra_apex.engine.replies import (
     asking,
@@ -57,6 +57,7 @@ from netra_apex.errors import (
 )
 from netra_apex.tools import ToolDispatcher
 from netra_apex.tools.mcp import MCPServer, Reaching
+from netra_apex.tools.validation import problem_of
 
 CLOSED_SECONDS = 0.05  # how long a closed scope takes to say so
 
@@ -181,7 +182,7 @@ class EngineScope(Delegating, Reaching):
             result = Result(ok=True, output=typed(member, output))
         except ValidationError as error:
             # The member's own code did not keep to what its class says.
-            said = f"{member.name}'s output is not of its output_type: {first_of(error)}"
+            said = f"{member.name}'s output is not of its output_type: {problem_of(error)}."
             return Result(ok=False, error=CallError("agent_error", said))
         lent.delivered[member.name] = output
         return result

@@ -3,17 +3,17 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from netra_apex.core.redaction import Redactor
 from netra_apex.errors import CallFailed
 from netra_apex.tools.schema import returned_type
+from netra_apex.tools.validation import adapter_of
 
 BESIDE = 16 * 1024  # of a result that is cut, so much more is looked through for secrets: the cut may be in one
 
@@ -80,7 +80,7 @@ def as_returned(function: Callable[..., Any], value: Any) -> Any:
     try:
         if isinstance(returned, type) and issubclass(cast("type[Any]", returned), msgspec.Struct):
             return msgspec.convert(value, cast("type[msgspec.Struct]", returned))
-        return value if returned is Any else _adapter(returned).validate_json(msgspec.json.encode(value))
+        return value if returned is Any else adapter_of(returned).validate_json(msgspec.json.encode(value))
     except (ValidationError, msgspec.ValidationError, PydanticUserError):
         return value  # the function did not keep to its annotation either
 
@@ -114,12 +114,6 @@ def _shown(arguments: Mapping[str, Any]) -> Any:
     plain = to_jsonable_python(_in_order(arguments), inf_nan_mode="null", fallback=_from_struct)
     _ENCODER.encode(plain)
     return plain
-
-
-@lru_cache(maxsize=256)
-def _adapter(returned: Any) -> TypeAdapter[Any]:
-    # Keyed by the type, which is code and no user's: building one costs milliseconds.
-    return TypeAdapter(returned)
 
 
 def _in_order(value: Any) -> Any:

@@ -8,9 +8,10 @@ import pytest
 from pydantic import BaseModel, Field
 
 from netra_apex import AgentRegistry, Assignment, BaseAgent, ChatAgent, Mission, Phase, Plan, RunScope, Team
-from netra_apex.agents.assignment import form_for, problem_of, received
+from netra_apex.agents.assignment import form_for, received
 from netra_apex.agents.report import MissionReport, percent, report_of
 from netra_apex.errors import PlanError, RegistryError
+from netra_apex.tools.validation import problem_of
 
 
 class Inner(BaseModel):
