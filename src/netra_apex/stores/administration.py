@@ -18,11 +18,10 @@ from netra_apex.errors import Forbidden, Invalid, NotFound
 from netra_apex.stores.accounts import SQL as ACCOUNTS
 from netra_apex.stores.accounts import user_of
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor, run_of
+from netra_apex.stores.rows import LATEST, from_ms, may_be_id, now_ms, page_of, read_cursor, run_of
 from netra_apex.stores.statements import statements
 
 SQL, RUNS = statements("administration"), statements("runs")
-LATEST = (2**62, "")
 ADMINS = "the administrators"  # a lock, and no user: names have no blanks
 R = TypeVar("R")
 Work = Callable[[Transaction, dict[str, Any]], Awaitable[R]]
@@ -45,11 +44,7 @@ class AdministrationStore:
         """
         after = "" if cursor is None else read_cursor(cursor)[1]
         rows = await self._listed(actor, "users", {"after": after}, limit)
-        more = len(rows) > limit
-        return Page(
-            items=tuple(user_of(row) for row in rows[:limit]),
-            next_cursor=cursor_of(0, rows[limit - 1][0]) if more else None,
-        )
+        return page_of(rows, limit, user_of, lambda row: (0, row[0]))
 
     async def set_disabled(self, actor: Actor, user_id: str, *, disabled: bool) -> User:
         """Keeps a user from logging in and ends his logins, or lets him log in again.
@@ -88,11 +83,7 @@ class AdministrationStore:
         """
         named = msgspec.json.encode([str(status) for status in statuses]).decode() if statuses else None
         rows = await self._listed(actor, "runs", {"statuses": named} | _before(cursor), limit)
-        more = len(rows) > limit
-        return Page(
-            items=tuple(run_of(row) for row in rows[:limit]),
-            next_cursor=cursor_of(rows[limit - 1][7], rows[limit - 1][0]) if more else None,
-        )
+        return page_of(rows, limit, run_of, lambda row: (row[7], row[0]))
 
     async def cancel_run(self, actor: Actor, run_id: str) -> Run:
         """Has anybody's run end; one that has ended stays as it is.
@@ -103,8 +94,7 @@ class AdministrationStore:
         """
 
         async def work(tx: Transaction, row: dict[str, Any]) -> Run:
-            named = run_id.isascii() and run_id.isprintable()  # Postgres takes neither NUL nor half a surrogate pair
-            found = await tx.one(RUNS["any_run"], {"run_id": run_id}) if named else None
+            found = await tx.one(RUNS["any_run"], {"run_id": run_id}) if may_be_id(run_id) else None
             if found is None:
                 raise NotFound("run", run_id)
             run = run_of(found)
@@ -125,11 +115,7 @@ class AdministrationStore:
             Invalid: the cursor is none of ours.
         """
         rows = await self._listed(actor, "audit", _before(cursor), limit)
-        more = len(rows) > limit
-        return Page(
-            items=tuple(_entry(row) for row in rows[:limit]),
-            next_cursor=cursor_of(rows[limit - 1][1], rows[limit - 1][0]) if more else None,
-        )
+        return page_of(rows, limit, _entry, lambda row: (row[1], row[0]))
 
     async def _listed(self, actor: Actor, name: str, values: dict[str, Any], limit: int) -> list[Row]:
         async def work(tx: Transaction, row: dict[str, Any]) -> list[Row]:

@@ -8,12 +8,11 @@ from netra_apex.core.journal import Decision
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import AlreadyDecided, NotFound
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor
+from netra_apex.stores.rows import EARLIEST, from_ms, may_be_id, now_ms, page_of, read_cursor
 from netra_apex.stores.statements import statements
 
 SQL = statements("approvals")
 QUESTIONS = statements("questions")
-FIRST = (-1, "")
 
 
 class ApprovalStore:
@@ -28,12 +27,10 @@ class ApprovalStore:
         Raises:
             Invalid: the cursor is none of ours.
         """
-        after, after_id = FIRST if cursor is None else read_cursor(cursor)
+        after, after_id = EARLIEST if cursor is None else read_cursor(cursor)
         values = {"user_id": user_id, "now": now_ms(), "after": after, "after_id": after_id, "limit": limit + 1}
         rows = await self._database.read(lambda tx: tx.all(SQL["pending"], values), user=user_id)
-        items = tuple(_approval(row[:-1]) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][-1], rows[limit - 1][0]) if more else None)
+        return page_of(rows, limit, lambda row: _approval(row[:-1]), lambda row: (row[-1], row[0]))
 
     async def decide(self, user_id: str, approval_id: str, verdict: Verdict, note: str | None) -> Approval:
         """Decides, once; a run that waits for nothing else has its turn again.
@@ -42,8 +39,8 @@ class ApprovalStore:
             NotFound: the user has no such approval.
             AlreadyDecided: it was decided before, has expired, or its run has ended.
         """
-        if not (approval_id.isascii() and approval_id.isprintable()):
-            raise NotFound("approval", approval_id)  # Postgres takes neither NUL nor half a surrogate pair
+        if not may_be_id(approval_id):
+            raise NotFound("approval", approval_id)
         values: dict[str, Any] = {"user_id": user_id, "approval_id": approval_id, "by": user_id, "note": note}
         values |= {"decision": verdict, "now": now_ms()}
 

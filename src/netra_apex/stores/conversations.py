@@ -7,13 +7,11 @@ from netra_apex.core.conversations import Message, Page, Thread
 from netra_apex.core.runs import Run
 from netra_apex.errors import Busy, Invalid
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import attachments, cursor_of, from_ms, now_ms, read_cursor, run_of
+from netra_apex.stores.rows import LATEST, attachments, from_ms, now_ms, page_of, read_cursor, run_of
 from netra_apex.stores.statements import statements
 
 SQL = statements("conversations")
-# Where a first page begins. A value and no null, so that every page is one range of an index.
-LATEST = (2**62, "")
-BEFORE_ALL = (-1, -1)
+BEFORE_ALL = (-1, -1)  # where the first page of messages begins, as `rows.EARLIEST`
 _FIRST_LINE, _KEPT = 0, 2  # whose a thread's title is; 1: a model was asked for it
 
 
@@ -40,9 +38,7 @@ class ConversationStore:
             "limit": limit + 1,
         }
         rows = await self._rows(user_id, "threads", values)
-        items = tuple(_thread(row) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][4], rows[limit - 1][0]) if more else None)
+        return page_of(rows, limit, _thread, lambda row: (row[4], row[0]))
 
     async def thread(self, user_id: str, thread_id: str) -> Thread | None:
         """The thread, or None where the user has no such."""
@@ -125,19 +121,7 @@ class ConversationStore:
             "limit": limit + 1,
         }
         rows = await self._rows(user_id, "messages", values)
-        items = tuple(
-            Message(
-                message_id=row[0],
-                run_id=row[1],
-                role=row[2],
-                content=row[3],
-                created_at=from_ms(row[4]),
-                files=attachments(row[5]),
-            )
-            for row in rows[:limit]
-        )
-        more = len(rows) > limit
-        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][6], str(rows[limit - 1][7])) if more else None)
+        return page_of(rows, limit, _message, lambda row: (row[6], str(row[7])))
 
     async def unfinished(self, user_id: str, thread_id: str) -> tuple[Run, ...]:
         """The thread's runs that have not ended, in their order."""
@@ -157,6 +141,18 @@ def _message_cursor(cursor: str) -> tuple[int, int]:
     if not ordinal.isascii() or not ordinal.isdigit() or len(ordinal) > 15:
         raise Invalid("cursor is none of ours: use next_cursor of the page before")
     return position, int(ordinal)
+
+
+def _message(row: Row) -> Message:
+    message_id, run_id, role, content, created_at, files, *_ = row
+    return Message(
+        message_id=message_id,
+        run_id=run_id,
+        role=role,
+        content=content,
+        created_at=from_ms(created_at),
+        files=attachments(files),
+    )
 
 
 def _thread(row: Row) -> Thread:

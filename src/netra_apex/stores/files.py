@@ -11,14 +11,13 @@ from netra_apex.core.belongings import NewFile, StoredFile
 from netra_apex.core.conversations import Page
 from netra_apex.errors import Invalid, NotFound, TooLarge
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor
+from netra_apex.stores.rows import EARLIEST, from_ms, may_be_id, now_ms, page_of, read_cursor
 from netra_apex.stores.statements import statements
 
 SQL = statements("files")
 CHUNK_BYTES = 256 * 1024
 FILES_PER_THREAD = 1_000
 ABANDONED_MS = 60 * 60 * 1000  # one that is not complete by then has nobody who goes on with it
-FIRST = (-1, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class FileStore:
         Raises:
             Invalid: the cursor is none of ours.
         """
-        after, after_id = FIRST if cursor is None else read_cursor(cursor)
+        after, after_id = EARLIEST if cursor is None else read_cursor(cursor)
         values: dict[str, Any] = {"user_id": user_id, "thread_id": thread_id, "limit": limit + 1}
         values |= {"after": after, "after_id": after_id}
 
@@ -53,17 +52,13 @@ class FileStore:
                 return None
             return await tx.all(SQL["files"], values)
 
-        rows = await self._database.read(job, user=user_id) if _is_id(thread_id) else None
-        if rows is None:
-            return None
-        items = tuple(_file(row) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][-1], rows[limit - 1][0]) if more else None)
+        rows = await self._database.read(job, user=user_id) if may_be_id(thread_id) else None
+        return None if rows is None else page_of(rows, limit, _file, lambda row: (row[-1], row[0]))
 
     async def file(self, user_id: str, thread_id: str, file_id: str) -> StoredFile | None:
         """The file, or None where this thread of the user's has no such."""
         values = {"user_id": user_id, "thread_id": thread_id, "file_id": file_id}
-        if not _is_id(thread_id, file_id):
+        if not may_be_id(thread_id, file_id):
             return None
         row = await self._database.read(lambda tx: tx.one(SQL["file"], values), user=user_id)
         return None if row is None else _file(row)
@@ -111,7 +106,7 @@ class FileStore:
     async def delete_file(self, user_id: str, thread_id: str, file_id: str) -> bool:
         """Deletes it; False where this thread of the user's has no such."""
         values = {"user_id": user_id, "thread_id": thread_id, "file_id": file_id}
-        if not _is_id(thread_id, file_id):
+        if not may_be_id(thread_id, file_id):
             return False
         return await self._database.write(lambda tx: tx.run(SQL["delete"], values), user=user_id) > 0
 
@@ -131,7 +126,7 @@ class FileStore:
             await tx.run(SQL["abandoned"], values | {"long_ago": now - ABANDONED_MS})
             await tx.run(SQL["begin"], values | {"now": now})
 
-        if not _is_id(values["thread_id"]):
+        if not may_be_id(values["thread_id"]):
             raise NotFound("thread", values["thread_id"])
         await self._database.write(job, user=values["user_id"], alone=True, repeatable=True)
 
@@ -175,11 +170,6 @@ async def _chunks(content: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
             del pending[:CHUNK_BYTES]
     if pending:
         yield bytes(pending)
-
-
-def _is_id(*idents: str) -> bool:
-    """Whether these could be ids: Postgres takes neither NUL nor half a surrogate pair."""
-    return all(ident.isascii() and ident.isprintable() for ident in idents)
 
 
 def _file(row: Row) -> StoredFile:

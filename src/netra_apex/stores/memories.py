@@ -14,11 +14,10 @@ from netra_apex.core.ids import new_id
 from netra_apex.core.memories import MAX_MEMORY_KEY, Hit, Memory, asked_words, ranked, words_of
 from netra_apex.errors import Invalid
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor
+from netra_apex.stores.rows import LATEST, cursor_of, from_ms, may_be_id, now_ms, page_of, read_cursor
 from netra_apex.stores.statements import statements
 
 SQL = statements("memories")
-LATEST = (2**62, "")
 _KEYED = "k"
 
 
@@ -82,16 +81,12 @@ class MemoryStore:
         before, before_id = LATEST if cursor is None else read_cursor(cursor)
         values = {"user_id": user_id, "before": before, "before_id": before_id, "limit": limit + 1}
         rows = await self._database.read(lambda tx: tx.all(SQL["all"], values), user=user_id)
-        more = len(rows) > limit
-        return Page(
-            items=tuple(_memory(row) for row in rows[:limit]),
-            next_cursor=cursor_of(rows[limit - 1][3], rows[limit - 1][0]) if more else None,
-        )
+        return page_of(rows, limit, _memory, lambda row: (row[3], row[0]))
 
     async def forget(self, user_id: str, memory_id: str) -> bool:
         """Forgets one for good; False where the user has no such."""
-        if not (memory_id.isascii() and memory_id.isprintable()):
-            return False  # Postgres takes neither NUL nor half a surrogate pair
+        if not may_be_id(memory_id):
+            return False
         values = {"user_id": user_id, "memory_id": memory_id}
         return await self._database.write(lambda tx: tx.run(SQL["forget"], values), user=user_id, alone=True) > 0
 

@@ -4,9 +4,8 @@ from typing import Any
 
 from netra_apex.core.conversations import Page, Question
 from netra_apex.errors import AlreadyDecided, NotFound
-from netra_apex.stores.approvals import FIRST
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import cursor_of, from_ms, now_ms, read_cursor
+from netra_apex.stores.rows import EARLIEST, from_ms, may_be_id, now_ms, page_of, read_cursor
 from netra_apex.stores.statements import statements
 
 SQL = statements("questions")
@@ -25,12 +24,10 @@ class QuestionStore:
         Raises:
             Invalid: the cursor is none of ours.
         """
-        after, after_id = FIRST if cursor is None else read_cursor(cursor)
+        after, after_id = EARLIEST if cursor is None else read_cursor(cursor)
         values = {"user_id": user_id, "now": now_ms(), "after": after, "after_id": after_id, "limit": limit + 1}
         rows = await self._database.read(lambda tx: tx.all(SQL["open"], values), user=user_id)
-        items = tuple(_question(row[:-1]) for row in rows[:limit])
-        more = len(rows) > limit
-        return Page(items=items, next_cursor=cursor_of(rows[limit - 1][-1], rows[limit - 1][0]) if more else None)
+        return page_of(rows, limit, lambda row: _question(row[:-1]), lambda row: (row[-1], row[0]))
 
     async def answer(self, user_id: str, question_id: str, content: str) -> Question:
         """Answers, once; a run that waits has its turn again.
@@ -39,8 +36,8 @@ class QuestionStore:
             NotFound: the user has no such question.
             AlreadyDecided: it was answered before, has expired, or its run has ended.
         """
-        if not (question_id.isascii() and question_id.isprintable()):
-            raise NotFound("question", question_id)  # Postgres takes neither NUL nor half a surrogate pair
+        if not may_be_id(question_id):
+            raise NotFound("question", question_id)
         values: dict[str, Any] = {"user_id": user_id, "question_id": question_id, "content": content, "now": now_ms()}
 
         async def job(tx: Transaction) -> Row:
