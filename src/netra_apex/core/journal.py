@@ -41,6 +41,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     charge: Charge | None = None
 
 
+def note(key: str, name: str, result: Any = None, *, digest: str = "") -> Step:
+    """A step of the run's own that is finished as it is kept: a thought, a mark, or what a store gave."""
+    return Step(key=key, kind="think", name=name, digest=digest, state="finished", result=result)
+
+
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A step as an operator sees it: what it was, how far it came and how often it was begun, without its content."""
 

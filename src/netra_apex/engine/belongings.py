@@ -1,9 +1,8 @@
-"""`RunFiles`: the files of a run's thread, as its agents and tools have them."""
+"""`scope.store`, and `RunFiles` in it: the files of a run's thread, as its agents and tools have them."""
 
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import msgspec
 
@@ -11,7 +10,7 @@ from netra_apex.core.belongings import NewFile, StoredFile, UserFiles, UserStore
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.files import check_type, file_name
 from netra_apex.core.ids import derived_id
-from netra_apex.core.journal import Step, digest_of
+from netra_apex.core.journal import digest_of, note
 from netra_apex.engine.branches import Branches
 from netra_apex.engine.keeping import Kept, Opened, RunAdministration, RunMemory
 from netra_apex.errors import NotFound
@@ -50,7 +49,7 @@ class RunFiles(UserFiles):
         page = await lent.belongings.files.files(self._user, self._thread, limit=LISTED, cursor=None)
         found = () if page is None else page.items
         await self._opened()
-        lent.voice.emit(steps=(_kept(key, "list_files", "", found),))
+        lent.voice.emit(steps=(note(key, "list_files", msgspec.to_builtins(found)),))
         return found
 
     async def read(self, file_id: str) -> bytes:
@@ -79,13 +78,8 @@ class RunFiles(UserFiles):
         new = NewFile(file_id=derived_id("fil", self._run, key), name=name, media_type=media_type)
         file = await lent.belongings.files.add_file(self._user, self._thread, new, _pieces(data))
         await self._opened()
-        await lent.voice.emit(steps=(_kept(key, "save_file", digest, file),))
+        await lent.voice.emit(steps=(note(key, "save_file", msgspec.to_builtins(file), digest=digest),))
         return file
-
-
-def _kept(key: str, name: str, digest: str, result: Any) -> Step:
-    plain = msgspec.to_builtins(result)
-    return Step(key=key, kind="think", name=name, digest=digest, state="finished", result=plain)
 
 
 async def _pieces(data: bytes) -> AsyncGenerator[bytes]:

@@ -12,7 +12,7 @@ from netra_apex.core.accounts import User
 from netra_apex.core.administration import Actor, AuditEntry, UserAdministration
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Page
-from netra_apex.core.journal import Step, digest_of
+from netra_apex.core.journal import digest_of, note
 from netra_apex.core.memories import MAX_FOUND, Memory, UserMemory
 from netra_apex.core.runs import Run, RunStatus
 from netra_apex.engine.branches import Branches
@@ -44,10 +44,8 @@ class Kept:
         with lent.quiet.busy(repeatable=True):
             given = await ask(lent.belongings)
         lent = await self._opened()
-        plain = msgspec.to_builtins(given)
-        step = Step(key=key, kind="think", name=name, digest=digest, state="finished", result=plain)
         # On disk before the agent goes on: what it does next may rest on it.
-        await lent.voice.emit(steps=(step,))
+        await lent.voice.emit(steps=(note(key, name, msgspec.to_builtins(given), digest=digest),))
         return given
 
 

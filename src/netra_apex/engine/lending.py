@@ -13,7 +13,7 @@ import structlog
 from netra_apex.agents import BaseAgent, ChatAgent, SupervisorAgent
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, AgentStarted, AgentThinking, Ending
-from netra_apex.core.journal import Journal, Step
+from netra_apex.core.journal import Journal, Step, note
 from netra_apex.core.messages import NO_USAGE, ModelMessage
 from netra_apex.core.ports import Runs
 from netra_apex.core.runs import RunStatus
@@ -286,7 +286,7 @@ def _whose(context: UserExecutionContext, handed: Handed) -> dict[str, str]:
 
 
 def _mark(handed: Handed, name: str, result: Any = None) -> Step:
-    return Step(key=f"{handed.key}/{name}", kind="think", name=name, digest="", state="finished", result=result)
+    return note(f"{handed.key}/{name}", name, result)
 
 
 def _loop_time() -> float:

@@ -9,7 +9,7 @@ from netra_apex.agents import BaseAgent
 from netra_apex.core.administration import Administration
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import AgentThinking
-from netra_apex.core.journal import Journal, Step
+from netra_apex.core.journal import Journal, Step, note
 from netra_apex.core.memories import Memories
 from netra_apex.core.messages import (
     NO_USAGE,
@@ -123,9 +123,8 @@ class Lent:
 
     def think(self, text: str, key: str) -> Awaitable[None]:
         """Tells a thought, once: not again when the run is taken up."""
-        thought = Step(key=key, kind="think", name="think", digest="", state="finished")
-        known = self.journal.take(thought.key, thought.kind, thought.name, thought.digest)
-        return self.voice.emit() if known else self.voice.emit(self.thought(text), steps=(thought,))
+        known = self.journal.take(key, "think", "think", "")
+        return self.voice.emit() if known else self.voice.emit(self.thought(text), steps=(note(key, "think"),))
 
     def thought(self, text: str) -> AgentThinking:
         """This as the agent's next thought."""

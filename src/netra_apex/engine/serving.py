@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from netra_apex.core.journal import Step
+from netra_apex.core.journal import note
 from netra_apex.core.permissions import allows
 from netra_apex.core.scope import RunScope
 from netra_apex.engine.answering import answered
@@ -106,8 +106,7 @@ def _taken(lent: Lent, call: Reached, name: str) -> Any:
 
 async def _mark(lent: Lent, call: Reached, name: str, result: Any) -> None:
     # On disk before anything is sent that rests on it.
-    step = Step(key=f"{call.key}/{name}", kind="think", name=name, digest="", state="finished", result=result)
-    await lent.voice.emit(steps=(step,))
+    await lent.voice.emit(steps=(note(f"{call.key}/{name}", name, result),))
 
 
 def _unknown(lent: Lent, call: Reached, server: MCPServer, tool: str) -> CallFailed:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netra_apex.core.events import AgentStarted, AgentThinking, RunQueued
 from netra_apex.core.ids import derived_id
-from netra_apex.core.journal import Decision, Journal, Step, StepKind, digest_of
+from netra_apex.core.journal import Decision, Journal, Step, StepKind, digest_of, note
 from netra_apex.core.messages import UserMessage
 from netra_apex.core.runs import RunStream
 from netra_apex.errors import AgentTimedOut, IllegalTransition, Nondeterministic, RunFailed, ToolOutcomeUnknown
@@ -33,6 +33,11 @@ def test_a_step_from_before_is_given_back_once() -> None:
     assert take(journal, before) is None, "it is behind the agent"
     journal.finish()
     assert journal.broken is None
+
+
+def test_a_note_is_found_again_by_what_it_was_of() -> None:
+    kept = note("1/asks1", "asks1", {"state": "x"}, digest="d")
+    assert Journal([kept]).take("1/asks1", "think", "asks1", "d") is kept
 
 
 def test_steps_are_found_by_their_key_in_whatever_order_they_come() -> None:
