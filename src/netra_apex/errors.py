@@ -258,7 +258,7 @@ class Draining(Refused):
 
 
 class Unavailable(Refused):
-    """The database does not answer; the same request may succeed in a moment."""
+    """The database, or a server elsewhere that is needed, does not answer; the same request may succeed in a moment."""
 
     code = "unavailable"
     status = 503

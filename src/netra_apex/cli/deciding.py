@@ -2,32 +2,33 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from netra_apex.cli.transcript import Transcript
-from netra_apex.client import ApprovalInfo, Client, Frame, LiveRun, QuestionInfo, ServerUnreachable
+from netra_apex.client import ApprovalInfo, Client, Frame, Listing, LiveRun, QuestionInfo, ServerUnreachable
 from netra_apex.core.runs import RunStatus
 
 LOOK_SECONDS = 0.2
+T = TypeVar("T")
 
 
-async def waiting_calls(client: Client) -> AsyncGenerator[ApprovalInfo]:
+def waiting_calls(client: Client) -> AsyncGenerator[ApprovalInfo]:
     """Everything that waits for this user's decision, the oldest first."""
-    cursor: str | None = None
-    while True:
-        page = await client.approvals(cursor=cursor)
-        for each in page.items:
-            yield each
-        if (cursor := page.next_cursor) is None:
-            return
+    return _each(lambda cursor: client.approvals(cursor=cursor))
 
 
-async def open_questions(client: Client) -> AsyncGenerator[QuestionInfo]:
+def open_questions(client: Client) -> AsyncGenerator[QuestionInfo]:
     """Every question that waits for this user's answer, the oldest first."""
+    return _each(lambda cursor: client.questions(cursor=cursor))
+
+
+async def _each(page_at: Callable[[str | None], Awaitable[Listing[T]]]) -> AsyncGenerator[T]:
+    """What is on all pages of a list."""
     cursor: str | None = None
     while True:
-        page = await client.questions(cursor=cursor)
+        page = await page_at(cursor)
         for each in page.items:
             yield each
         if (cursor := page.next_cursor) is None:

@@ -1,7 +1,8 @@
-"""What the upper floors need of a database and of other processes, as narrow protocols: accounts, conversations, runs.
+"""What the upper floors need of a database and of other processes, as narrow protocols.
 
-`stores` satisfies them; `runtime` brings the two together. Nothing here has a body. Of models and of those who tell
-what happens: `core.voices`.
+`stores` satisfies them; `runtime` brings the two together. Nothing here has a body. Ports with values of their own
+stand beside these, in `core.budgets`, `core.memories` and `core.administration`; those of models and of who tells what
+happens in `core.voices`.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -42,7 +42,7 @@ class Admission:
         runs: Runs,
         conversations: Conversations,
         runner: Runner,
-        doors: "Doors",
+        doors: Doors,
     ) -> None:
         self._registry = registry
         self._runs = runs
@@ -53,6 +53,15 @@ class Admission:
         self._seat = doors.seat
         self._accepted = doors.accepted
         self.draining = False
+
+    def check_open(self) -> None:
+        """Whether anything is still taken.
+
+        Raises:
+            Draining: the process is about to stop.
+        """
+        if self.draining:
+            raise Draining("the server is about to stop: come back in a moment", retry_after=5)
 
     async def post(
         self,
@@ -68,8 +77,7 @@ class Admission:
         Raises:
             Invalid, NotFound, Forbidden, Busy, QueueFull, IdempotencyConflict, Draining: nothing was stored.
         """
-        if self.draining:
-            raise Draining("the server is about to stop: come back in a moment", retry_after=5)
+        self.check_open()
         check_post(post)
         _check_thread(post)
         agent = self._registry.default if post.agent is None else post.agent

@@ -14,6 +14,7 @@ from netra_apex.providers.mcp_credentials import Grant
 from netra_apex.tools.mcp import MCPServer
 
 Answer = tuple[str, str, str | None]
+"""What an authorisation server sends a user back with: the code, the state, and who it is (`iss`)."""
 
 PENDING_SECONDS = 600.0  # so long a user may take to say yes there
 ANSWER_SECONDS = 30.0  # so long the servers may take before and after that

@@ -17,11 +17,9 @@ from mcp.shared.auth import (
 
 from netra_apex.core.ids import new_id
 from netra_apex.errors import Unavailable
+from netra_apex.providers.mcp_authorizing import Answer
 from netra_apex.providers.mcp_credentials import Grant
 from netra_apex.tools.mcp import MCPServer
-
-Answer = tuple[str, str, str | None]
-"""What an authorisation server sends a user back with: the code, the state, and who it is (`iss`)."""
 
 
 class UserGrant(OAuthClientProvider):

@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 from netra_apex.core.belongings import NewFile, StoredFile
 from netra_apex.core.files import HEAD_BYTES, check_taken, file_name, type_of
 from netra_apex.core.ids import new_id
-from netra_apex.errors import Draining, Invalid, NotFound
+from netra_apex.errors import Invalid, NotFound
 from netra_apex.server.callers import SECURITY, Caller, Running
 from netra_apex.server.problems import responses
 from netra_apex.server.shapes import FileShape, Listing, UploadedShape
@@ -50,8 +50,7 @@ _CONTENT: dict[str, Any] = {
 async def upload_file(thread_id: str, request: Request, principal: Caller, services: Running) -> UploadedShape:
     """Adds a file to a thread. Its type is decided by its name and by how it begins."""
     runtime = services.runtime
-    if runtime.admission.draining:
-        raise Draining("the server is about to stop: come back in a moment", retry_after=5)
+    runtime.admission.check_open()
     if await runtime.stores.conversations.thread(principal.user_id, thread_id) is None:
         raise NotFound("thread", thread_id)
     upload = Upload(request.headers.get("content-type", ""), request.stream())

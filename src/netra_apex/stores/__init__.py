@@ -31,7 +31,7 @@ __all__ = ["Stores", "open_stores"]
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What a process remembers with; each part satisfies its port in `core.ports`."""
+    """What a process remembers with; each part satisfies its port in `core`."""
 
     database: Database
     accounts: AccountStore

@@ -15,13 +15,12 @@ from netra_apex.core.permissions import check_permissions
 from netra_apex.core.scope import RunScope
 from netra_apex.errors import CallFailed, ConfigurationError, Invalid
 from netra_apex.tools.schema import open_signature
-from netra_apex.tools.tool import Tool
+from netra_apex.tools.tool import MAX_TOOL_NAME, Tool
 
 Pairs = tuple[tuple[str, str], ...]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
-_TOOL_NAME = 64  # as `tools.tool` has it
 _DIGEST = 8
 _DESCRIPTION = 4096  # characters of what a server says of a tool: it is told with every request to the model
 
@@ -209,9 +208,9 @@ def _named(server: str, tool: str) -> str:
     """A name that models take, and that is no other tool's of the server."""
     plain = f"{server}__{tool}"
     name = _NOT_IN_NAMES.sub("_", plain)
-    if name == plain and len(name) <= _TOOL_NAME:
+    if name == plain and len(name) <= MAX_TOOL_NAME:
         return name
-    return f"{name[: _TOOL_NAME - _DIGEST - 1]}_{sha256(plain.encode()).hexdigest()[:_DIGEST]}"
+    return f"{name[: MAX_TOOL_NAME - _DIGEST - 1]}_{sha256(plain.encode()).hexdigest()[:_DIGEST]}"
 
 
 def _texts(server: MCPServer, name: str) -> tuple[str, ...]:

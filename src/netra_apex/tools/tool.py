@@ -23,7 +23,8 @@ P = ParamSpec("P", default=...)
 R = TypeVar("R", default=Any)
 
 # What the OpenAI wire format takes as a function's name; the other providers take no less.
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_TOOL_NAME = 64  # characters
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOOL_NAME}}}")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -150,7 +151,7 @@ def _check(function: Callable[..., Any], requires: str | None, timeout: float | 
         raise ToolDefinitionError(str(getattr(function, "__name__", function)), "only a function can be one")
     name = function.__name__
     if not _NAME.fullmatch(name):
-        raise ToolDefinitionError(name, "a name has 1 to 64 letters, digits, _ and -")
+        raise ToolDefinitionError(name, f"a name has 1 to {MAX_TOOL_NAME} letters, digits, _ and -")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ToolDefinitionError(name, "it yields; a tool returns one result")
     if timeout is not None and not (math.isfinite(timeout) and timeout > 0):

@@ -3,6 +3,8 @@
 # polars' types name numpy, which is not installed.
 # pyright: reportUnknownMemberType=false
 
+from types import MappingProxyType
+
 import polars as pl
 
 from netra_apex.demo.costs.measuring import DIGITS, duplicates_of
@@ -113,12 +115,14 @@ def shorter_prompts(data: Costed) -> Savings:
     return _ranked(savings, note)
 
 
-_JUDGED = {
-    "model": ("medium", "high", "Compare the answers of both models on 100 real requests before moving."),
-    "response cache": ("medium", "medium", "Only where the same prompt may have the same answer; give it an end."),
-    "prompt cache": ("low", "low", "Put what is the same for all requests first, and look for cached tokens."),
-    "prompt length": ("medium", "medium", "Look at the longest prompts: history and documents that nobody needs."),
-}
+_JUDGED = MappingProxyType(
+    {
+        "model": ("medium", "high", "Compare the answers of both models on 100 real requests before moving."),
+        "response cache": ("medium", "medium", "Only where the same prompt may have the same answer; give it an end."),
+        "prompt cache": ("low", "low", "Put what is the same for all requests first, and look for cached tokens."),
+        "prompt length": ("medium", "medium", "Look at the longest prompts: history and documents that nobody needs."),
+    }
+)
 
 
 def actions_from(found: tuple[Savings, ...], *, order: str = "saving") -> Actions:
