@@ -31,7 +31,7 @@ from netra_apex.core.messages import (
 from netra_apex.core.runs import Result
 from netra_apex.core.scope import ToolCalls
 from netra_apex.core.voices import Model
-from netra_apex.engine import serving
+from netra_apex.engine import mcp
 from netra_apex.engine.belongings import store_of
 from netra_apex.engine.branches import Branches
 from netra_apex.engine.delegating import Delegating, member_tool, typed
@@ -196,12 +196,12 @@ class EngineScope(Delegating, Reaching):
     async def reach(self, server: MCPServer, tool: str, arguments: Mapping[str, Any]) -> Any:
         """See `Reaching.reach`."""
         lent = await _opened(self._context, self._lent)
-        call = serving.Reached(self._key, self._call_id, self._again)
-        return await serving.reach(self, lent, call, (server, tool), arguments)
+        call = mcp.Reached(self._key, self._call_id, self._again)
+        return await mcp.reach(self, lent, call, (server, tool), arguments)
 
     async def _offered(self, lent: Lent, offered: Callable[..., Any] | MCPServer | str) -> Sequence[Callable[..., Any]]:
         if isinstance(offered, MCPServer | str):
-            return await serving.tools_of(self, lent, offered)
+            return await mcp.tools_of(self, lent, offered)
         return [_as_tool(lent, offered)]
 
     async def _take_step(self, lent: Lent, key: str, name: str, function: Callable[[], Awaitable[Any]]) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from tests.support.bounded import run
 
 from netra_apex import CallFailed
-from netra_apex.engine.answering import answered
+from netra_apex.engine.mcp_questions import answered
 from netra_apex.tools.mcp import Answers, Asks, Question
 
 

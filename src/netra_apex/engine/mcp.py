@@ -11,8 +11,8 @@ import structlog
 from netra_apex.core.journal import note
 from netra_apex.core.permissions import allows
 from netra_apex.core.scope import RunScope
-from netra_apex.engine.answering import answered
 from netra_apex.engine.lent import Lent
+from netra_apex.engine.mcp_questions import answered
 from netra_apex.errors import CallFailed, ToolOutcomeUnknown
 from netra_apex.tools import Tool, ask_user
 from netra_apex.tools.mcp import Answers, Asks, Listed, MCPServer, Servers, server_tools, unusable
