@@ -8,10 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.bounded import passed
-from tests.support.server import PASSWORD, Server
+from tests.support.server import PASSWORD
 from tests.support.socket_client import play
 from tests.support.streams import answer_of, check_run
+from tests.support.waiting import begun, outcome, serving, waits
 
 from netra_apex import Settings
 from netra_apex.stores import open_stores
@@ -69,16 +69,9 @@ registry = AgentRegistry([Assistant, Payer])
 '''
 
 
-def made(place, wire, **settings):
-    (place / "served").mkdir()
-    app = place / "made.py"
-    app.write_text(APP)
-    return Server(place / "served", app=app, wire=wire, people=20, frames_burst=1000, **settings)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, wire):
-    with made(tmp_path_factory.mktemp("approvals"), wire) as server:
+    with serving(tmp_path_factory.mktemp("approvals"), wire, APP) as server:
         yield server
         assert "Traceback" not in server.log()
 
@@ -86,14 +79,7 @@ def server(tmp_path_factory, wire):
 @pytest.fixture
 def mortal(tmp_path, wire):
     """A server that does not outlive the test."""
-    return made(tmp_path, wire)
-
-
-async def waits(client, login, run_id):
-    """Returns once the run does nothing but wait."""
-    async with asyncio.timeout(15):
-        while (await client.get(f"/api/runs/{run_id}", login)).json["status"] != "waiting":
-            await passed(0.02)
+    return serving(tmp_path, wire, APP)
 
 
 async def pending(client, login):
@@ -102,15 +88,7 @@ async def pending(client, login):
 
 async def asked(client, login, socket, content, agent="payer"):
     """A run that waits, and what it asks."""
-    accepted = await socket.ask(content, agent=agent)
-    event = await socket.frame("approval_requested", run_id=accepted["run_id"])
-    await waits(client, login, accepted["run_id"])
-    return accepted["run_id"], event
-
-
-async def outcome(socket, run_id):
-    await socket.ended(run_id)
-    return check_run(socket.of(run_id))[-1]["output"]
+    return await begun(client, login, socket, content, agent=agent, tells="approval_requested")
 
 
 async def logged(server, count):

@@ -8,9 +8,10 @@ import signal
 
 import pytest
 from tests.support.bounded import passed
-from tests.support.server import PASSWORD, Server
+from tests.support.server import PASSWORD
 from tests.support.socket_client import play
 from tests.support.streams import answer_of, check_run
+from tests.support.waiting import begun, outcome, serving, waits
 
 from netra_apex import Settings
 from netra_apex.stores import open_stores
@@ -60,16 +61,9 @@ registry = AgentRegistry([Assistant, Asker, Lead])
 '''
 
 
-def made(place, wire, **settings):
-    (place / "served").mkdir()
-    app = place / "made.py"
-    app.write_text(APP)
-    return Server(place / "served", app=app, wire=wire, people=20, frames_burst=1000, **settings)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, wire):
-    with made(tmp_path_factory.mktemp("questions"), wire) as server:
+    with serving(tmp_path_factory.mktemp("questions"), wire, APP) as server:
         yield server
         assert "Traceback" not in server.log()
 
@@ -77,14 +71,7 @@ def server(tmp_path_factory, wire):
 @pytest.fixture
 def mortal(tmp_path, wire):
     """A server that does not outlive the test."""
-    return made(tmp_path, wire)
-
-
-async def waits(client, login, run_id):
-    """Returns once the run does nothing but wait."""
-    async with asyncio.timeout(15):
-        while (await client.get(f"/api/runs/{run_id}", login)).json["status"] != "waiting":
-            await passed(0.02)
+    return serving(tmp_path, wire, APP)
 
 
 async def pending(client, login):
@@ -93,15 +80,7 @@ async def pending(client, login):
 
 async def asked(client, login, socket, content, agent="asker"):
     """A run that waits, and what it asks."""
-    accepted = await socket.ask(content, agent=agent)
-    event = await socket.frame("question_asked", run_id=accepted["run_id"])
-    await waits(client, login, accepted["run_id"])
-    return accepted["run_id"], event
-
-
-async def outcome(socket, run_id):
-    await socket.ended(run_id)
-    return check_run(socket.of(run_id))[-1]["output"]
+    return await begun(client, login, socket, content, agent=agent, tells="question_asked")
 
 
 @pytest.mark.parametrize("way", ["http", "socket"])
@@ -389,7 +368,7 @@ def test_nobody_answers_in_time_and_the_run_goes_on(tmp_path, wire):
         answer = await socket.answer("answer", question_id=event["question_id"], content="x")
         assert answer["code"] == "already_decided"
 
-    with made(tmp_path, wire, approval_days=0.5 / 86_400) as server:
+    with serving(tmp_path, wire, APP, approval_days=0.5 / 86_400) as server:
         play(server, scenario)
 
 
