@@ -208,6 +208,12 @@ class Settings(Bounds):
         return {price[1]: (float(price[2]), float(price[3])) for price in found}
 
     @property
+    def titles_are_asked(self) -> bool:
+        """Whether a model is asked for titles: not where there is a budget, which such a request is no part of."""
+        tokens = (self.run_tokens, self.user_tokens_per_day, self.day_tokens)
+        return self.titles == "model" and not self.costs_are_limited and not any(tokens)
+
+    @property
     def costs_are_limited(self) -> bool:
         """Whether there is a budget of money, so that every model needs a price."""
         limits = (self.run_cost_usd, self.user_cost_usd_per_day, self.day_cost_usd)

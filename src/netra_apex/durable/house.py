@@ -88,7 +88,7 @@ class House:
             tell_cancel=self._tell_cancel,
             tell_left=self._tell_left,
             tell_steer=self._tell_steer,
-            completed=self._titles.completed if settings.titles == "model" else lambda _: None,
+            completed=self._titles.completed if settings.titles_are_asked else lambda _: None,
         )
         self.runner = LocalRunner(self.engines, self._emitter_for, means.slots, means.group, self._recovery, desk)
 

@@ -172,9 +172,13 @@ def test_where_no_title_comes_the_first_line_stays_and_the_next_thread_has_its_o
     run(main())
 
 
-def test_unless_it_is_set_no_model_is_asked() -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"titles": "first-line"}, {"user_tokens_per_day": 100_000}, {"run_tokens": 90_000}],
+)
+def test_unless_it_is_set_or_where_there_is_a_budget_no_model_is_asked(settings: dict[str, Any]) -> None:
     async def main() -> None:
-        async with app("Take the tram.", titles="first-line") as (running, model):
+        async with app("Take the tram.", **settings) as (running, model):
             outcome = await running.ask(QUESTION)
             await turns()
             assert len(model.requests) == 1
