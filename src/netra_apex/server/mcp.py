@@ -17,7 +17,9 @@ from netra_apex.tools.mcp import MCPServer
 
 router = APIRouter(prefix="/api/mcp", tags=["mcp"], dependencies=SECURITY)
 
-Part = Annotated[str, Query(max_length=4096)]
+# Together within what a request's line may have, whatever characters they are of.
+Part = Annotated[str, Query(max_length=512)]
+Code = Annotated[str, Query(max_length=2048)]
 
 
 @router.get("/servers", operation_id="list_mcp_servers", responses=responses(401))
@@ -87,7 +89,7 @@ async def callback(
     principal: Caller,
     services: Running,
     state: Part,
-    code: Part | None = None,
+    code: Code | None = None,
     iss: Part | None = None,
 ) -> PlainTextResponse:
     """Where the browser comes back to, once, with the login of the user who began."""

@@ -23,7 +23,7 @@ def is_built() -> bool:
 
 def page() -> Response:
     """The app's one page; which files it is made of, it says itself, so it is asked for anew each time."""
-    return FileResponse(FOLDER / "index.html", headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
+    return FileResponse(FOLDER / "index.html", headers={"Content-Security-Policy": POLICY})
 
 
 class Assets(StaticFiles):

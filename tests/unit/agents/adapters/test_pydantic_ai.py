@@ -40,7 +40,8 @@ def ask(agent: Agent[Any, Any], *steps: Any, content: str = "x", **more: Any) ->
         async with ScriptedModel(steps) as model, harness(registry, model=model) as app:
             return await app.ask(content), model
 
-    return run(main())
+    # A broken agent is logged with its whole traceback, which a framework makes long.
+    return run(main(), limit=60)
 
 
 def refusal(agent: Any, **more: Any) -> str:
