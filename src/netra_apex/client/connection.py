@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from netra_apex.client.errors import ClientError, RequestRefused, ServerUnreachable, UnreadableFrame
 from netra_apex.client.following import Following
 from netra_apex.client.frames import ConnectionEstablished, ErrorFrame, Event, MessageAccepted, Ok, Pong, ServerFrame
@@ -196,6 +198,7 @@ class Connection:
         ident = new_id("req")
         answer: asyncio.Future[_Answer] = self._loop.create_future()
         request = {**frame, "id": ident}
+        self._check_size(request)
         self._pending[ident] = (request, answer)
         try:
             async with asyncio.timeout(self._wait):
@@ -205,6 +208,17 @@ class Connection:
             raise ServerUnreachable(self._url, f"no answer to {frame['type']} within {self._wait:g} s") from error
         finally:
             del self._pending[ident]
+
+    def _check_size(self, request: ClientFrame) -> None:
+        """Refuses what the server would close the socket for, so that nothing else is lost with it.
+
+        Raises:
+            RequestRefused: `too_large`.
+        """
+        limit = self._greeting.result().limits.get("frame_bytes") if self._greeting.done() else None
+        size = len(msgspec.json.encode(request))
+        if isinstance(limit, int) and size > limit:
+            raise RequestRefused("too_large", f"it has {size} bytes as a frame; the server takes {limit} at most")
 
     def _subscription(self, run: LiveRun) -> ClientFrame:
         ident = new_id("req")

@@ -137,6 +137,7 @@ class Peer:
         self.expires_in: float = 900
         self.answers_messages = True
         self.greets = True
+        self.limits: dict[str, Any] = {}
         self.shut = False
         self.refresh_allowed = True
         self.refuse: dict[str, Any] | None = None
@@ -308,7 +309,7 @@ class Peer:
                     "connection_id": f"con_{self.sockets}",
                     "user_id": "ada",
                     "heartbeat_s": 25,
-                    "limits": {},
+                    "limits": self.limits,
                 }
             )
         async for message in socket:
