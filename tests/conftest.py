@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from netra_apex.logs import use_standard_logging
 from tests.support.postgres import postgres
 from tests.support.wire_model import WireModel
 
@@ -16,6 +17,9 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(("NETRA_", "OPENAI_")) or name.lower().endswith("_proxy"):
             del os.environ[name]
+    # `capture_logs` leaves structlog's own defaults behind where nothing was set up before it: tracebacks with the
+    # variables of every frame, which take seconds.
+    use_standard_logging()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ def lines():
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+    logs.use_standard_logging()
 
 
 def test_both_kinds_of_logger_write_one_kind_of_line(lines):
