@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[providers,langgraph,openai-agents]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[providers,langgraph,openai-agents,telemetry]" --group dev
 	@touch $@
 
 ui: $(WEB)
