@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from netra_apex.core.runs import Result
     from netra_apex.core.scope import RunScope
+    from netra_apex.engine.engine import UserExecutionEngine
     from netra_apex.errors import CallFailed, ConfigurationError, NetraError, Refused, RunFailed
     from netra_apex.runtime import Runtime
     from netra_apex.server import create_app
@@ -84,6 +85,7 @@ __all__ = [
     "ToolMessage",
     "Usage",
     "UserExecutionContext",
+    "UserExecutionEngine",
     "UserMessage",
     "admin_tools",
     "ask_user",
@@ -137,6 +139,7 @@ _HOME = {
     "ToolMessage": "netra_apex.core.messages",
     "Usage": "netra_apex.core.messages",
     "UserExecutionContext": "netra_apex.core.context",
+    "UserExecutionEngine": "netra_apex.engine.engine",
     "UserMessage": "netra_apex.core.messages",
     "admin_tools": "netra_apex.tools.administration",
     "ask_user": "netra_apex.tools",

@@ -74,6 +74,9 @@ class Settings(Bounds):
         (), description="Addresses or networks of reverse proxies whose X-Forwarded-* is believed."
     )
     root_path: str = Field("", description="Path under which a reverse proxy serves the application.")
+    compat: Literal["off", "warn", "error"] = Field(
+        "off", description="Whether netra_apex.compat works for old callers: warn counts each use, error refuses it."
+    )
 
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY", description="Key for openai:.")
     openai_base_url: str = Field(

@@ -43,6 +43,7 @@ TOP_LEVEL = [
     "ToolMessage",
     "Usage",
     "UserExecutionContext",
+    "UserExecutionEngine",
     "UserMessage",
     "admin_tools",
     "ask_user",

@@ -2,15 +2,17 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import cast
 
 from netra_apex.agents.base import BaseAgent, description_of
+from netra_apex.agents.serving import Service
 from netra_apex.agents.sharing import check_sharing, detach
 from netra_apex.agents.supervisor import FILES, HISTORY, SupervisorAgent
 from netra_apex.core.permissions import allows
-from netra_apex.errors import NotFound, RegistryError
+from netra_apex.errors import ConfigurationError, NotFound, RegistryError
 from netra_apex.tools.mcp import MCPServer
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -47,6 +49,7 @@ class AgentRegistry:
         self._default = default
         self._models = frozenset(getattr(agent, "model", None) for agent in known.values())
         self._servers = tuple(server for agent in known.values() for server in agent.mcp_servers)
+        self._services: tuple[Service, ...] = ()
 
     @property
     def default(self) -> str:
@@ -82,6 +85,31 @@ class AgentRegistry:
     def create(self, name: str) -> BaseAgent:
         """A fresh instance, which is one run's own."""
         return self.get(name)()
+
+    @contextmanager
+    def served(self, service: Service) -> Generator[None]:
+        """For the time that a `Runtime` runs these agents: `service` is then to be had from here."""
+        self._services += (service,)
+        try:
+            yield
+        finally:
+            self._services = tuple(each for each in self._services if each is not service)
+
+    @property
+    def service(self) -> Service:
+        """The running `Runtime`'s, for callers that were given nothing but the registry.
+
+        Raises:
+            ConfigurationError: no `Runtime` of this process runs these agents, or more than one does.
+        """
+        match self._services:
+            case (service,):
+                return service
+            case ():
+                raise ConfigurationError("no runtime runs this registry's agents: enter `async with Runtime(…)` first")
+            case several:
+                said = f"{len(several)} runtimes run this registry's agents: get the engine from one of them"
+                raise ConfigurationError(said)
 
     def describe(self, permissions: frozenset[str]) -> tuple[tuple[str, str], ...]:
         """(name, description) of the agents that somebody with these permissions may run."""

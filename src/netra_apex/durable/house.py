@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from netra_apex.agents import AgentRegistry
+from netra_apex.agents.serving import Service
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import MAX_ANSWER, MAX_NOTE, Admitted, Approval, Question, Verdict, check_text
 from netra_apex.core.events import decode
@@ -140,6 +141,10 @@ class House:
         self._mind(stack, prune(stores.runs, self._settings.retention_days))
         self._mind(stack, self._titles.run())
         self._mind(stack, self.runner.take_turns())
+        if means.execute:
+            used, compat = means.meter.count_old_name, self._settings.compat
+            service = Service(for_user=self.engines.for_user, compat=compat, used=used)
+            stack.enter_context(means.agents.served(service))
         self.runner.look()
 
     def accepted(self, context: UserExecutionContext, admitted: Admitted) -> None:
@@ -179,6 +184,7 @@ class House:
             "connections": len(means.manager),
             "events_total": dict(means.meter.events),
             "runs_total": dict(means.meter.endings),
+            "compat_uses_total": {"ExecutionEngine": 0} | means.meter.old_names,
         }
 
     def _emitter_for(self, context: UserExecutionContext, stream: RunStream | None = None) -> UserWebSocketEmitter:

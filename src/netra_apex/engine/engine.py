@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import structlog
 
-from netra_apex.agents import BaseAgent
+from netra_apex.agents import AgentRegistry, BaseAgent
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import MAX_CONTENT, check_text
 from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, AgentStarted, CallError, Ending
@@ -25,7 +26,7 @@ from netra_apex.engine.lent import Asked, Lent
 from netra_apex.engine.scope import EngineScope
 from netra_apex.engine.steering import Steering
 from netra_apex.errors import AgentFailed as AgentBroke
-from netra_apex.errors import AgentTimedOut, Forbidden, RunFailed, ScopeClosed, StoreError
+from netra_apex.errors import AgentTimedOut, Forbidden, InvalidContext, RunFailed, ScopeClosed, StoreError
 from netra_apex.tools.quiet import Quiet
 from netra_apex.tools.underway import put_out
 
@@ -61,6 +62,23 @@ class UserExecutionEngine:
         self._waits = False
         read = partial(parts.runs.steering, context.user_id, context.run_id)
         self._steering = Steering(read, waits=websocket_emitter.stream.epoch > 1)
+
+    @classmethod
+    def from_registry(
+        cls, registry: AgentRegistry, websocket_bridge: object, user_context: UserExecutionContext
+    ) -> "UserExecutionEngine":
+        """An engine of the `Runtime` that runs this registry's agents, for callers that have no runtime at hand.
+
+        It is got by `for_user` when it runs, and given back on every way out: limits hold, and one that is never run
+        holds nothing. `websocket_bridge` is what such callers have in this place; it is not used: what a run tells
+        reaches its user's connections by the log, and nobody else's.
+
+        Raises:
+            ConfigurationError: no `Runtime` of this process runs these agents, or more than one does.
+            InvalidContext: there is no context. None is ever made up.
+        """
+        del websocket_bridge
+        return LateEngine(registry.service.for_user, user_context)
 
     async def run(
         self,
@@ -180,6 +198,8 @@ class UserExecutionEngine:
         The task is in no group: an agent that ignores its cancellation must not hold up the run's ending. It is
         given a moment to let go, and then finds its scope closed.
         """
+        if self._stop.done():  # before it began
+            return self._stop.result()
         running = asyncio.create_task(act(instance, task, EngineScope(self.context, lent)))
         limit = instance.timeout or self._parts.settings.agent_timeout_seconds
         seconds = self._seconds(limit)
@@ -247,6 +267,67 @@ class UserExecutionEngine:
         if self.context.deadline is None:
             return limit
         return max(0.0, min(limit, (self.context.deadline - datetime.now(UTC)).total_seconds()))
+
+
+class LateEngine(UserExecutionEngine):
+    """What `from_registry` gives: an engine that is got from its factory when it runs."""
+
+    def __init__(
+        self,
+        for_user: Callable[[UserExecutionContext], AbstractAsyncContextManager[UserExecutionEngine]],
+        context: UserExecutionContext | None,
+    ) -> None:
+        if not isinstance(context, UserExecutionContext):
+            raise InvalidContext("user_context", context, "a run needs its user's context, which is never made up")
+        self.context = context
+        self._for_user = for_user
+        self._used = False
+        self._engine: UserExecutionEngine | None = None
+        self._cancelled_by: str | None = None
+
+    async def run(
+        self,
+        agent: str,
+        task: str,
+        *,
+        history: tuple[ModelMessage, ...] | None = None,
+        files: tuple[Attachment, ...] = (),
+    ) -> Result:
+        """As `UserExecutionEngine.run`.
+
+        Raises:
+            QueueFull: the user or the process has as many runs as allowed.
+        """
+        if self._used:
+            raise ScopeClosed("engine", self.context.run_id)
+        self._used = True
+        async with self._for_user(self.context) as engine:
+            self._engine = engine
+            if self._cancelled_by is not None:
+                engine.cancel(self._cancelled_by)
+            return await engine.run(agent, task, history=history, files=files)
+
+    def cancel(self, by: str) -> None:
+        """As `UserExecutionEngine.cancel`."""
+        if self._engine is not None:
+            self._engine.cancel(by)
+        else:
+            self._cancelled_by = self._cancelled_by or by
+
+    def steer(self) -> None:
+        """As `UserExecutionEngine.steer`."""
+        if self._engine is not None:
+            self._engine.steer()
+
+    def suspend(self) -> None:
+        """As `UserExecutionEngine.suspend`."""
+        if self._engine is not None:
+            self._engine.suspend()
+
+    @property
+    def waits(self) -> bool:
+        """As `UserExecutionEngine.waits`."""
+        return self._engine is not None and self._engine.waits
 
 
 def _said_last(transcript: list[ModelMessage], output: Any) -> list[ModelMessage]:

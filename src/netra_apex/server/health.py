@@ -19,13 +19,14 @@ from netra_apex.server.problems import responses
 router = APIRouter(tags=["operation"])
 
 Figures = Mapping[str, float | Mapping[str, float]]
-_LABELS = {"events_total": "type", "runs_total": "ending"}
+_LABELS = {"events_total": "type", "runs_total": "ending", "compat_uses_total": "name"}
 _HELP = {
     "runs_active": "Runs under way in this process",
     "runs_queued": "Runs that wait for their turn",
     "connections": "Open sockets",
     "events_total": "Durable events told, by type",
     "runs_total": "Runs ended, by ending",
+    "compat_uses_total": "Uses of netra_apex.compat, by name",
 }
 
 
