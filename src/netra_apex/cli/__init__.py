@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from netra_apex.cli import chat, db, doctor, new, probe, runs, serve, user, worker
+from netra_apex.cli import chat, db, doctor, leaktest, new, probe, runs, serve, user, worker
 from netra_apex.cli.terminal import FAILED, INTERNAL, USAGE, tell
 from netra_apex.errors import ConfigurationError, InvalidContext, NetraError
 
@@ -25,6 +25,7 @@ app.command("worker")(worker.worker)
 app.command("chat")(chat.chat)
 app.command("new")(new.new)
 app.command("probe")(probe.probe)
+app.command("leaktest")(leaktest.leaktest)
 app.command("doctor")(doctor.doctor)
 app.add_typer(user.app, name="user")
 app.add_typer(runs.app, name="runs")
