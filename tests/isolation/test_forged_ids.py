@@ -25,7 +25,7 @@ SSE = {"Accept": "text/event-stream"}
 # Operations that name nothing of anybody: they act on the caller's own, or on nobody's.
 NAMELESS = {
     "login", "refresh", "logout", "me", "setup", "list_agents", "create_thread", "healthz", "readyz", "metrics",
-    "list_mcp_servers", "usage",
+    "list_mcp_servers", "usage", "list_keys", "add_key", "list_sessions", "change_password",
 }  # fmt: skip
 # (method, path, body, headers) of each request that can name somebody else's thing; `{name}` is filled in.
 FORGED = {
@@ -80,6 +80,8 @@ FORGED = {
         ("GET", "/api/me/memories?cursor={cursor}", None, {}),
         ("GET", "/api/me/memories?q=victim&cursor={cursor}", None, {}),
     ],
+    "revoke_key": [("DELETE", "/api/me/keys/{key_id}", None, {})],
+    "end_session": [("DELETE", "/api/me/sessions/{session_id}", None, {})],
     "forget": [("DELETE", "/api/me/memories/{memory_id}", None, {})],
     "list_events": [
         ("GET", "/api/runs/{run_id}/events", None, {}),
@@ -205,6 +207,8 @@ async def _victim(client, server):
             assert (await socket.answer("answer", question_id=asked["question_id"], content=content))["type"] == "ok"
             await socket.ended(asks["run_id"])
     await waits(client, login, asks["run_id"])
+    key = (await client.post("/api/me/keys", login, {"name": "victim's"})).json
+    sessions = (await client.get("/api/me/sessions", login)).json["items"]
     threads = (await client.get("/api/threads?limit=1", login)).json
     messages = (await client.get(f"/api/threads/{done['thread_id']}/messages?limit=1", login)).json
     theirs = {
@@ -219,6 +223,8 @@ async def _victim(client, server):
         "answered_id": questions[0],
         "question_id": questions[1],
         "memory_id": (await _remembered(server)).memory_id,
+        "key_id": key["key_id"],
+        "session_id": sessions[0]["session_id"],
         "cursor": threads["next_cursor"],
         "message_cursor": messages["next_cursor"],
     }

@@ -31,6 +31,7 @@ from netra_apex.stores.upgrading import upgrade
 
 # Accounts, and the ids, states and times of runs: what the system works on by itself. No content of anybody's.
 OPERATIONAL = {"users", "sessions", "spent_tokens", "setup_token", "runs", "workers", "commits", "schema_migrations"}
+OPERATIONAL |= {"api_keys"}  # looked up by their hash, before it is known whose they are
 OPERATIONAL |= {"audit"}  # which has rules of its own: tests/unit/stores/test_administration.py
 OPERATIONAL |= {"day_parts"}  # what everybody's day has come to, naming nobody
 CONTENT = (
@@ -444,7 +445,12 @@ def test_every_child_names_its_parent_by_owner_and_id_together(place: Database, 
     assert parents == of_runs | elsewhere
     # And of accounts, whose id is the owner itself.
     others = {(child, parent) for child, parent, *_ in found} - set(parents.items())
-    assert others == {("sessions", "users"), ("spent_tokens", "users"), ("spent_tokens", "sessions")}
+    assert others == {
+        ("sessions", "users"),
+        ("spent_tokens", "users"),
+        ("spent_tokens", "sessions"),
+        ("api_keys", "users"),
+    }
 
 
 def test_a_role_that_serves_may_add_to_the_audit_and_never_change_it(ways: dict[str, Way]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 import typer
 
+from netra_apex.cli import keys
 from netra_apex.cli.database import existing_stores
 from netra_apex.cli.terminal import fail, instant, print_json, print_table, read_password, tell
 from netra_apex.core.permissions import ADMIN
@@ -59,6 +60,9 @@ def add(
     tell(f"added {users[0].user_id}" if from_file is None else f"added {len(users)} users")
 
 
+app.command("key")(keys.key)
+
+
 @app.command("list")
 def list_users(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -70,7 +74,7 @@ def list_users(
 @app.command("password")
 def password(name: _Name, password_stdin: _FromStdin = False) -> None:
     """Set a user's password, and end the user's logins."""
-    user_id = _user_id(name)
+    user_id = checked_user_id(name)
     _checked_password(secret := read_password(from_stdin=password_stdin, twice=True))
     asyncio.run(_set_password(user_id, secret))
     tell(f"{user_id} has a new password, and is logged out everywhere")
@@ -79,15 +83,15 @@ def password(name: _Name, password_stdin: _FromStdin = False) -> None:
 @app.command("disable")
 def disable(name: _Name) -> None:
     """Keep a user from logging in, and end the user's logins."""
-    asyncio.run(_set_disabled(_user_id(name), disabled=True))
-    tell(f"{_user_id(name)} is disabled")
+    asyncio.run(_set_disabled(checked_user_id(name), disabled=True))
+    tell(f"{checked_user_id(name)} is disabled")
 
 
 @app.command("enable")
 def enable(name: _Name) -> None:
     """Let a user who was disabled log in again."""
-    asyncio.run(_set_disabled(_user_id(name), disabled=False))
-    tell(f"{_user_id(name)} is enabled")
+    asyncio.run(_set_disabled(checked_user_id(name), disabled=False))
+    tell(f"{checked_user_id(name)} is enabled")
 
 
 def read_users(path: Path) -> list[NewUser]:
@@ -140,7 +144,7 @@ def _from_json(line: str) -> NewUser:
 def _checked(name: str, secret: str, permissions: Iterable[str]) -> NewUser:
     from netra_apex.core.permissions import check_permissions
 
-    user_id = _user_id(name)
+    user_id = checked_user_id(name)
     _checked_password(secret)
     try:
         return NewUser(user_id, secret, check_permissions(permissions))
@@ -148,7 +152,7 @@ def _checked(name: str, secret: str, permissions: Iterable[str]) -> NewUser:
         raise ConfigurationError(str(error)) from error
 
 
-def _user_id(name: str) -> str:
+def checked_user_id(name: str) -> str:
     from netra_apex.core.accounts import check_username
 
     try:

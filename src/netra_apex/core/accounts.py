@@ -4,8 +4,10 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from netra_apex.core.context import check_identity
+from netra_apex.core.permissions import ADMIN
 from netra_apex.errors import Invalid, InvalidContext
 
 MIN_PASSWORD = 12
@@ -69,3 +71,44 @@ class Session:
     rotated_at: datetime
     created_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiKey:
+    """A key with which a user's programs call the API; itself it is shown once, and stored as a hash.
+
+    `permissions` are the most that it has, None: all of its user's, but for `admin`, which must be named. It never has
+    what its user has not. `expires_at` None: never. `last_used_at` is exact to the hour.
+    """
+
+    key_id: str
+    user_id: str
+    name: str
+    permissions: frozenset[str] | None
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def allowed(self, users: frozenset[str]) -> frozenset[str]:
+        """What it may do, where its user has these permissions."""
+        return users - {ADMIN} if self.permissions is None else users & self.permissions
+
+
+class ApiKeys(Protocol):
+    """Users' API keys. Those that have expired are not there."""
+
+    async def key(self, key_hash: str) -> ApiKey | None: ...
+
+    async def key_by_id(self, key_id: str) -> ApiKey | None: ...
+
+    async def keys(self, user_id: str) -> tuple[ApiKey, ...]: ...
+
+    async def add_key(self, key: ApiKey, key_hash: str) -> None:
+        """Raises: NotFound: there is no such user; Invalid: the user has as many as one may have."""
+        ...
+
+    async def remove_key(self, user_id: str, key_id: str) -> bool:
+        """False where the user has no such key."""
+        ...
+
+    async def key_used(self, key_id: str, at: datetime) -> None: ...

@@ -26,7 +26,7 @@ ASKER = "setup"  # the one name under which failed set-up attempts of an address
 async def login(body: Credentials, request: Request, response: Response, services: Running) -> TokenShape:
     """Begins a login: an access token, a session cookie, and a refresh token in a cookie of its own."""
     grant = await services.sessions.login(body.username, body.password, address_of(request))
-    return _answer(grant, request, response)
+    return answer_of(grant, request, response)
 
 
 @router.post(
@@ -38,7 +38,7 @@ async def login(body: Credentials, request: Request, response: Response, service
 async def refresh(request: Request, response: Response, services: Running) -> TokenShape:
     """A new access token for the refresh cookie, which is replaced."""
     grant = await services.sessions.renew(cookie_of(request.headers.get("cookie"), REFRESH_COOKIE))
-    return _answer(grant, request, response)
+    return answer_of(grant, request, response)
 
 
 @router.post("/logout", operation_id="logout", status_code=204, dependencies=SECURITY, responses=responses(401, 403))
@@ -81,7 +81,8 @@ async def setup(body: FirstAdmin, address: Annotated[str, Depends(address_of)], 
     return CreatedUser(user=UserShape.of(user))
 
 
-def _answer(grant: Grant, request: Request, response: Response) -> TokenShape:
+def answer_of(grant: Grant, request: Request, response: Response) -> TokenShape:
+    """The answer to a login, with its cookies."""
     life = int((grant.session.expires_at - grant.now).total_seconds())
     if grant.cookie is not None:
         _set(response, request, SESSION_COOKIE, grant.cookie, life)

@@ -1,32 +1,34 @@
 """Who is asking: the one place where a credential becomes a user, for HTTP and for sockets alike."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from starlette.requests import cookie_parser
 
-from netra_apex.core.accounts import Session, User
+from netra_apex.core.accounts import ApiKey, ApiKeys, Session, User
 from netra_apex.core.ports import Accounts
 from netra_apex.errors import Unauthenticated
 from netra_apex.server.origins import Origins
-from netra_apex.server.tokens import AccessTokens, hash_token
+from netra_apex.server.tokens import KEY_PREFIX, MAX_TOKEN, AccessTokens, hash_token
 
 SESSION_COOKIE = "netra_session"
 REFRESH_COOKIE = "netra_refresh"
+USED_AGAIN = timedelta(hours=1)  # how exactly it is kept when a key was used: a write with each request would be dear
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Principal:
-    """A user who has proved who he is, in one login. `expires_at`: a bearer token's end; a cookie lives as its login.
+    """A user who has proved who he is, in one login or by an API key, whose id then stands for the login's.
 
-    Permissions are the account's at the moment of the proof, never the token's.
+    `expires_at`: a bearer token's or a key's end; a cookie lives as its login. Permissions are the account's at the
+    moment of the proof, never the token's; a key's are no more than it was given.
     """
 
     user_id: str
     permissions: frozenset[str]
     session_id: str
-    how: Literal["bearer", "cookie"]
+    how: Literal["bearer", "cookie", "key"]
     expires_at: datetime | None
 
 
@@ -37,17 +39,20 @@ class Authenticator:
     refused at once, whatever the token says.
     """
 
-    def __init__(self, accounts: Accounts, tokens: AccessTokens, origins: Origins) -> None:
+    def __init__(self, accounts: Accounts, keys: ApiKeys, tokens: AccessTokens, origins: Origins) -> None:
         self._accounts = accounts
+        self._keys = keys
         self._tokens = tokens
         self._origins = origins
 
     async def by_token(self, token: str) -> Principal:
-        """The user of an access token.
+        """The user of an access token, or of an API key.
 
         Raises:
-            Unauthenticated: it is forged, ill-formed or expired, its login has ended, or its user is disabled.
+            Unauthenticated: it is forged, ill-formed, expired or revoked, its login has ended, or its user is disabled.
         """
+        if token.startswith(KEY_PREFIX):
+            return await self._by_key(token)
         claims = self._tokens.read(token, datetime.now(UTC))
         session = await self._accounts.session(claims.session_id)
         user = await self._user(session)
@@ -90,12 +95,30 @@ class Authenticator:
         if principal.expires_at is not None and principal.expires_at <= datetime.now(UTC):
             return False
         try:
-            user = await self._user(await self._accounts.session(principal.session_id))
+            if principal.how == "key":
+                user = await self._user(await self._keys.key_by_id(principal.session_id))
+            else:
+                user = await self._user(await self._accounts.session(principal.session_id))
         except Unauthenticated:
             return False
         return user.user_id == principal.user_id
 
-    async def _user(self, session: Session | None) -> User:
+    async def _by_key(self, token: str) -> Principal:
+        key = await self._keys.key(hash_token(token)) if len(token) <= MAX_TOKEN else None
+        if key is None:
+            raise Unauthenticated("the API key is not valid: it was revoked, has expired, or never was")
+        user, now = await self._user(key), datetime.now(UTC)
+        if key.last_used_at is None or now - key.last_used_at >= USED_AGAIN:
+            await self._keys.key_used(key.key_id, now)
+        return Principal(
+            user_id=user.user_id,
+            permissions=key.allowed(user.permissions),
+            session_id=key.key_id,
+            how="key",
+            expires_at=key.expires_at,
+        )
+
+    async def _user(self, session: Session | ApiKey | None) -> User:
         user = None if session is None else await self._accounts.user(session.user_id)
         if user is None or user.disabled:
             raise Unauthenticated("the login has ended: log in again")

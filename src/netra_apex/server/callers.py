@@ -13,7 +13,9 @@ from netra_apex.server.services import Services
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Only for the OpenAPI document: `caller` reads both itself, in the contract's order.
 SECURITY = [
-    Depends(HTTPBearer(auto_error=False, scheme_name="bearer", description="The access token of a login")),
+    Depends(
+        HTTPBearer(auto_error=False, scheme_name="bearer", description="The access token of a login, or an API key")
+    ),
     Depends(APIKeyCookie(name=SESSION_COOKIE, auto_error=False, scheme_name="cookie")),
 ]
 

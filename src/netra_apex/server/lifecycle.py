@@ -103,7 +103,9 @@ class Lifecycle:
             async with Readiness(accounts, runtime.stores.database.check, runtime.models.get(None)) as readiness:
                 services = Services(
                     runtime=runtime,
-                    authenticator=Authenticator(accounts, tokens, Origins(self.settings.allowed_origins)),
+                    authenticator=Authenticator(
+                        accounts, runtime.stores.keys, tokens, Origins(self.settings.allowed_origins)
+                    ),
                     sessions=Sessions(accounts, tokens, passwords, runtime.manager, lifetimes),
                     passwords=passwords,
                     readiness=readiness,

@@ -9,7 +9,7 @@ import structlog
 from netra_apex.core.accounts import Session, User, check_username
 from netra_apex.core.ids import new_id
 from netra_apex.core.ports import Accounts
-from netra_apex.errors import Invalid, Unauthenticated
+from netra_apex.errors import Forbidden, Invalid, Unauthenticated
 from netra_apex.server.passwords import Passwords
 from netra_apex.server.throttle import LoginThrottle
 from netra_apex.server.tokens import AccessTokens, Claims, hash_token, new_token
@@ -86,6 +86,28 @@ class Sessions:
         user = None if user_id is None else await self._accounts.user(user_id)
         if user is None or user.disabled or stored is None:
             raise Unauthenticated("the name or the password is wrong")
+        return await self._begin(user)
+
+    async def change_password(self, user_id: str, current: str, new: str, address: str) -> Grant:
+        """Sets a user's password, for whoever knows the one that it was; all logins end, and a new one begins.
+
+        Raises:
+            Forbidden: the current password is wrong.
+            Flood: it was wrong too often of late.
+        """
+        self.throttle.check(address, user_id)
+        async with self._passwords.turn() as turn:
+            self.throttle.check(address, user_id)
+            if not await turn.verify(await self._accounts.password_hash(user_id), current):
+                self.throttle.failed(address, user_id)
+                log.warning("a password was not changed: the current one was wrong", user_id=user_id)
+                raise Forbidden("the current password is wrong")
+        ended = await self._accounts.sessions_of(user_id)
+        user = await self._accounts.user(user_id)
+        if user is None or not await self._accounts.set_password(user_id, await self._passwords.hash(new)):
+            raise Unauthenticated("the login has ended: log in again")
+        for session in ended:
+            self._sockets.close_session(session.session_id, 4401)
         return await self._begin(user)
 
     async def renew(self, refresh: str | None) -> Grant:

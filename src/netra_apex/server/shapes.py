@@ -55,19 +55,21 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(c
 Password = Annotated[str, Field(max_length=MAX_PASSWORD, json_schema_extra={"format": "password"})]
 
 
-class _Body(BaseModel):
+class RequestBody(BaseModel):
+    """What a client sends."""
+
     # Unknown fields are refused: a misspelled `if_busy` must not be taken for the default.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class Credentials(_Body):
+class Credentials(RequestBody):
     """What a login sends."""
 
     username: Name
     password: Password
 
 
-class FirstAdmin(_Body):
+class FirstAdmin(RequestBody):
     """What the set-up page sends."""
 
     token: Annotated[str, Field(max_length=MAX_KEY)]
@@ -75,19 +77,19 @@ class FirstAdmin(_Body):
     password: Password
 
 
-class NewThread(_Body):
+class NewThread(RequestBody):
     """What begins a thread."""
 
     title: Title | None = None
 
 
-class ThreadChange(_Body):
+class ThreadChange(RequestBody):
     """What changes a thread."""
 
     title: Title
 
 
-class NewRun(_Body):
+class NewRun(RequestBody):
     """A message for a thread, and how to run it."""
 
     content: Content
@@ -112,7 +114,7 @@ class NewRun(_Body):
         )
 
 
-class DecisionBody(_Body):
+class DecisionBody(RequestBody):
     """What a person decides on a call."""
 
     decision: Verdict
@@ -153,7 +155,7 @@ class ApprovalShape(BaseModel):
         )
 
 
-class AnswerBody(_Body):
+class AnswerBody(RequestBody):
     """What a person answers to a question."""
 
     content: Annotated[str, Field(min_length=1, max_length=MAX_ANSWER)]
@@ -184,7 +186,7 @@ class QuestionShape(BaseModel):
         )
 
 
-class McpCredential(_Body):
+class McpCredential(RequestBody):
     """What a user's credential for an MCP server is: as it is sent, without `Bearer`."""
 
     token: Annotated[

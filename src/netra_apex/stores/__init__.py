@@ -15,6 +15,7 @@ from netra_apex.stores.conversations import ConversationStore
 from netra_apex.stores.credentials import CredentialStore
 from netra_apex.stores.database import Database
 from netra_apex.stores.files import FileLimits, FileStore
+from netra_apex.stores.keys import KeyStore
 from netra_apex.stores.memories import MemoryLimits, MemoryStore
 from netra_apex.stores.postgres import Postgres
 from netra_apex.stores.presence import PostgresPresence
@@ -46,6 +47,7 @@ class Stores:
     credentials: CredentialStore
     memories: MemoryStore
     administration: AdministrationStore
+    keys: KeyStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
@@ -82,25 +84,35 @@ async def open_stores(
         else:
             database = _sqlite(settings, stack, executing=executing)
             stack.push_async_callback(database.close)
-        seal = None if secret is None else Seal(secret)
-        rows = StepRows(seal)
-        yield Stores(
-            database=database,
-            accounts=AccountStore(database),
-            conversations=ConversationStore(database),
-            runs=RunStore(database, settings.history_messages, rows, settings.approval_days),
-            journals=JournalStore(database, rows),
-            turns=TurnStore(database),
-            approvals=ApprovalStore(database),
-            questions=QuestionStore(database),
-            files=FileStore(database, FileLimits(settings.upload_bytes, settings.files_bytes_per_user)),
-            budgets=BudgetStore(database),
-            credentials=CredentialStore(database, seal),
-            memories=MemoryStore(database, MemoryLimits(settings.memories_per_user, settings.memory_characters)),
-            administration=AdministrationStore(database),
-            presence=presence,
-            bus=bus,
-        )
+        yield _stores(database, settings, None if secret is None else Seal(secret), presence, bus)
+
+
+def _stores(
+    database: Database,
+    settings: Settings,
+    seal: Seal | None,
+    presence: PostgresPresence | None,
+    bus: PostgresBus | None,
+) -> Stores:
+    rows = StepRows(seal)
+    return Stores(
+        database=database,
+        accounts=AccountStore(database),
+        conversations=ConversationStore(database),
+        runs=RunStore(database, settings.history_messages, rows, settings.approval_days),
+        journals=JournalStore(database, rows),
+        turns=TurnStore(database),
+        approvals=ApprovalStore(database),
+        questions=QuestionStore(database),
+        files=FileStore(database, FileLimits(settings.upload_bytes, settings.files_bytes_per_user)),
+        budgets=BudgetStore(database),
+        credentials=CredentialStore(database, seal),
+        memories=MemoryStore(database, MemoryLimits(settings.memories_per_user, settings.memory_characters)),
+        administration=AdministrationStore(database),
+        keys=KeyStore(database),
+        presence=presence,
+        bus=bus,
+    )
 
 
 def _sqlite(settings: Settings, stack: contextlib.AsyncExitStack, *, executing: bool) -> Database:

@@ -10,7 +10,7 @@ from netra_apex.core.accounts import Session, User
 from netra_apex.core.permissions import ADMIN
 from netra_apex.errors import Invalid
 from netra_apex.stores.database import Database, Row, Transaction
-from netra_apex.stores.rows import from_ms, now_ms, to_ms
+from netra_apex.stores.rows import from_ms, may_be_id, now_ms, to_ms
 from netra_apex.stores.statements import statements
 
 SQL = statements("accounts")
@@ -102,7 +102,7 @@ class AccountStore:
         return _session(await self._one("session_by_refresh", {"refresh_hash": refresh_hash, "now": now_ms()}))
 
     async def live_sessions(self) -> frozenset[str]:
-        """The ids of all logins that last, so that sockets of ended ones can be closed."""
+        """The ids of all logins and keys that last, so that sockets of ended ones can be closed."""
         rows = await self._database.read(lambda tx: tx.all(SQL["live_sessions"], {"now": now_ms()}), user=None)
         return frozenset(str(row[0]) for row in rows)
 
@@ -121,6 +121,17 @@ class AccountStore:
     async def end_session(self, session_id: str) -> None:
         """Ends a login; ending it twice is as ending it once."""
         await self._changed("end_session", {"session_id": session_id})
+
+    async def sessions_of(self, user_id: str) -> tuple[Session, ...]:
+        """The user's logins that last, the latest first."""
+        values = {"user_id": user_id, "now": now_ms()}
+        rows = await self._database.read(lambda tx: tx.all(SQL["sessions_of"], values), user=None)
+        return tuple(session for row in rows if (session := _session(row)) is not None)
+
+    async def end_session_of(self, user_id: str, session_id: str) -> bool:
+        """Ends a login of this user; False where there is no such."""
+        values = {"user_id": user_id, "session_id": session_id}
+        return may_be_id(session_id) and await self._changed("end_session_of", values)
 
     async def put_setup_token(self, token_hash: str, expires_at: datetime) -> None:
         """The one valid set-up token; an earlier one is void."""

@@ -1,10 +1,12 @@
 """Names and passwords: who may be called what."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_apex.core.accounts import check_password, check_username
+from netra_apex.core.accounts import ApiKey, check_password, check_username
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.errors import Invalid
 
@@ -61,3 +63,19 @@ def test_a_password_has_12_to_1024_characters() -> None:
         with pytest.raises(Invalid, match=sentence) as refused:
             check_password("q" * length)
         assert "qqq" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("scope", "users", "allowed"),
+    [
+        (None, {"orders:read", "admin"}, {"orders:read"}),  # what an administrator's script finds must be asked for
+        ({"admin"}, {"orders:read", "admin"}, {"admin"}),
+        ({"orders:read", "orders:write"}, {"orders:read"}, {"orders:read"}),
+        (set(), {"orders:read"}, set()),
+    ],
+)
+def test_a_key_may_what_it_was_given_and_its_user_still_may(scope, users, allowed):
+    scope = None if scope is None else frozenset(scope)
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    key = ApiKey(key_id="key_1", user_id="ada", name="n", permissions=scope, created_at=now)
+    assert key.allowed(frozenset(users)) == allowed

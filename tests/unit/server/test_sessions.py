@@ -57,7 +57,7 @@ async def world(home, *, access=timedelta(minutes=15), session=timedelta(days=30
         await accounts.add_user("bob", HASH, frozenset())
         tokens, sockets = AccessTokens("a secret that is long enough for HS256"), Sockets()
         sessions = Sessions(accounts, tokens, Passwords(), sockets, Lifetimes(access=access, session=session))
-        yield World(accounts, sessions, Authenticator(accounts, tokens, Origins(())), tokens, sockets)
+        yield World(accounts, sessions, Authenticator(accounts, stores.keys, tokens, Origins(())), tokens, sockets)
 
 
 def within(seconds, coroutine):

@@ -45,8 +45,18 @@ where expires_at > :now and session_id in (
 insert into spent_tokens (refresh_hash, user_id, session_id)
 select cast(:old_hash as text), user_id, session_id from sessions where session_id = :session_id;
 
+-- name: sessions_of
+select session_id, user_id, cookie_hash, refresh_hash, previous_refresh_hash, rotated_at, created_at, expires_at
+from sessions where user_id = :user_id and expires_at > :now order by created_at desc, session_id desc;
+
+-- name: end_session_of
+delete from sessions where user_id = :user_id and session_id = :session_id;
+
 -- name: live_sessions
-select session_id from sessions where expires_at > :now;
+select session_id from sessions where expires_at > :now
+union all
+select key_id from api_keys join users using (user_id)
+where users.disabled = 0 and (api_keys.expires_at is null or api_keys.expires_at > :now);
 
 -- name: rotate
 update sessions set previous_refresh_hash = refresh_hash, refresh_hash = :new_hash, rotated_at = :now
