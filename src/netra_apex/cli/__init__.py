@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from netra_apex.cli import chat, db, doctor, leaktest, new, probe, runs, serve, user, worker
+from netra_apex.cli import chat, db, doctor, keys, leaktest, new, probe, runs, serve, user, worker
 from netra_apex.cli.terminal import FAILED, INTERNAL, USAGE, tell
 from netra_apex.errors import ConfigurationError, InvalidContext, NetraError
 
@@ -27,6 +27,7 @@ app.command("new")(new.new)
 app.command("probe")(probe.probe)
 app.command("leaktest")(leaktest.leaktest)
 app.command("doctor")(doctor.doctor)
+user.app.command("key")(keys.key)
 app.add_typer(user.app, name="user")
 app.add_typer(runs.app, name="runs")
 app.add_typer(db.app, name="db")

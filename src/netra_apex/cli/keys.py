@@ -7,6 +7,7 @@ import typer
 
 from netra_apex.cli.database import existing_stores
 from netra_apex.cli.terminal import fail, instant, print_json, print_table, tell
+from netra_apex.cli.user import checked_user_id
 from netra_apex.errors import ConfigurationError, Refused
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ def key(  # noqa: PLR0913 - a command's options
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make an API key for a user, and print it this once; or list the user's keys, or revoke one."""
-    from netra_apex.cli.user import checked_user_id
-
     user_id = checked_user_id(name)
     if revoke is not None and show:
         raise ConfigurationError("either list the keys or revoke one")

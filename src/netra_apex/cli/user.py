@@ -8,7 +8,6 @@ from typing import Annotated, cast
 
 import typer
 
-from netra_apex.cli import keys
 from netra_apex.cli.database import existing_stores
 from netra_apex.cli.terminal import fail, instant, print_json, print_table, read_password, tell
 from netra_apex.core.permissions import ADMIN
@@ -58,9 +57,6 @@ def add(
         users = [_checked(checked.user_id, password, wanted)]
     asyncio.run(_add(users))
     tell(f"added {users[0].user_id}" if from_file is None else f"added {len(users)} users")
-
-
-app.command("key")(keys.key)
 
 
 @app.command("list")
