@@ -65,6 +65,13 @@ class Bounds(BaseSettings):
     heartbeat_seconds: Seconds = Field(25, description="Time between WebSocket pings, and time to answer one.")
     drain_seconds: Seconds = Field(20, description="Time that running runs have to end when the server stops.")
 
+    golden_path_seconds: Seconds = Field(
+        60, description="Within this a message is to be answered: the limit of the golden path."
+    )
+    golden_path_objective: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        0.999, description="Share of runs that are to go the golden path."
+    )
+
     run_tokens: Positive | None = Field(None, description="Tokens that one run may use, its members' included.")
     run_cost_usd: Dollars | None = Field(None, description="What one run may cost.")
     user_tokens_per_day: Positive | None = Field(None, description="Tokens that one user may use in a day (UTC).")

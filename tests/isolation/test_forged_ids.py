@@ -93,7 +93,7 @@ FORGED = {
 # What the permission `admin` is for, and nobody else may: tests/integration/http/test_administration.py.
 ADMINISTRATIVE = {
     "admin_list_users", "admin_disable_user", "admin_enable_user", "admin_list_runs", "admin_cancel_run",
-    "admin_read_audit",
+    "admin_read_audit", "admin_service_levels",
 }  # fmt: skip
 FRAMES = {
     "authenticate": [],  # a token, which proves its owner

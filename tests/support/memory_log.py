@@ -49,6 +49,7 @@ class MemoryLog:
         *,
         epoch: int = 1,
         bill: Bill | None = None,
+        shown_at: int | None = None,
     ) -> Awaitable[None]:
         self.steps += steps
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -99,16 +99,17 @@ class Unsteady(RunStore):
         *,
         epoch: int = 1,
         bill: Bill | None = None,
+        shown_at: int | None = None,
     ) -> Awaitable[None]:
         if self.gate is not None:
-            storing = partial(super().append, context, events, steps, epoch=epoch, bill=bill)
+            storing = partial(super().append, context, events, steps, epoch=epoch, bill=bill, shown_at=shown_at)
             return asyncio.get_running_loop().create_task(_held(self.gate, storing))
         if self.failing([event for event, _ in events]):
             self.failed += 1
             refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             refused.set_exception(StoreError("the database refused: disk is full"))
             return refused
-        return super().append(context, events, steps, epoch=epoch, bill=bill)
+        return super().append(context, events, steps, epoch=epoch, bill=bill, shown_at=shown_at)
 
 
 async def _held(gate: asyncio.Event, storing: Callable[[], Awaitable[None]]) -> None:

@@ -132,11 +132,13 @@ class Bill:
     """What a run that ends has used, members included.
 
     Where requests were reserved for (`charged`), the book has it already, but for `charges` that were under way.
+    `model` is the one that was asked last.
     """
 
     usage: Usage
     charged: bool
     charges: tuple[Charge, ...] = ()
+    model: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -184,10 +184,12 @@ class Runs(Protocol):
         *,
         epoch: int = 1,
         bill: Bill | None = None,
+        shown_at: int | None = None,
     ) -> Awaitable[None]:
         """Stores stamped events with their JSON, what follows from them (status, messages), and the journal's steps.
 
-        `bill` is what a run has used that ends with these events. All in one transaction, and only while the run's
+        `bill` is what a run has used that ends with these events; `shown_at` when it first showed text of an answer,
+        in milliseconds since 1970. All in one transaction, and only while the run's
         epoch is this one. Done once it is on disk (G1), which may take some milliseconds unless somebody calls
         `hurry`.
         """

@@ -50,7 +50,7 @@ class Budgets:
 class RunBudget:
     """One run's: what its agents ask, members included. `epoch` is of who has the run.
 
-    `settling` is the storing of what was settled last.
+    `settling` is the storing of what was settled last, `model` the name of the one that was asked last.
     """
 
     budgets: Budgets
@@ -58,9 +58,11 @@ class RunBudget:
     epoch: int
     open: "dict[str, Asking]" = field(default_factory=dict[str, "Asking"])
     settling: Awaitable[None] | None = None
+    model: str | None = None
 
     def asking(self, model: str, request: ModelRequest, key: str) -> "Asking":
         """A request that is about to be sent; `key` is its step's."""
+        self.model = model
         asking = self.open[key] = Asking(self, model, request, key)
         return asking
 
@@ -71,7 +73,7 @@ class RunBudget:
             used += asking.used
         charges = tuple(asking.charge for asking in self.open.values() if asking.sent)
         charged = bool(self.budgets.limits)
-        return Bill(usage=used, charged=charged, charges=charges if charged else ())
+        return Bill(usage=used, charged=charged, charges=charges if charged else (), model=self.model)
 
 
 class Asking:

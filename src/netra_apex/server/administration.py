@@ -64,7 +64,7 @@ class AuditShape(BaseModel):
         )
 
 
-def _actor(principal: Principal) -> Actor:
+def actor_of(principal: Principal) -> Actor:
     return Actor(user_id=principal.user_id, permissions=principal.permissions)
 
 
@@ -73,7 +73,7 @@ async def list_users(
     principal: Caller, services: Running, limit: Limit = 50, cursor: Cursor = None
 ) -> Listing[AccountShape]:
     """The accounts, by name."""
-    page = await services.runtime.stores.administration.users(_actor(principal), limit=limit, cursor=cursor)
+    page = await services.runtime.stores.administration.users(actor_of(principal), limit=limit, cursor=cursor)
     return Listing[AccountShape].of(page, AccountShape.of)
 
 
@@ -81,14 +81,14 @@ async def list_users(
 async def disable_user(username: str, principal: Caller, services: Running) -> AccountShape:
     """Keeps a user from logging in, and ends the user's logins."""
     administration = services.runtime.stores.administration
-    return AccountShape.of(await administration.set_disabled(_actor(principal), username, disabled=True))
+    return AccountShape.of(await administration.set_disabled(actor_of(principal), username, disabled=True))
 
 
 @router.post("/users/{username}/enable", operation_id="admin_enable_user", responses=responses(401, 403, 404, 422))
 async def enable_user(username: str, principal: Caller, services: Running) -> AccountShape:
     """Lets a user who was disabled log in again."""
     administration = services.runtime.stores.administration
-    return AccountShape.of(await administration.set_disabled(_actor(principal), username, disabled=False))
+    return AccountShape.of(await administration.set_disabled(actor_of(principal), username, disabled=False))
 
 
 @router.get("/runs", operation_id="admin_list_runs", responses=responses(401, 403, 422))
@@ -102,14 +102,14 @@ async def list_runs(
     """All users' runs, the latest first: ids, states and times."""
     statuses = () if status is None else (status,)
     administration = services.runtime.stores.administration
-    page = await administration.runs(_actor(principal), statuses=statuses, limit=limit, cursor=cursor)
+    page = await administration.runs(actor_of(principal), statuses=statuses, limit=limit, cursor=cursor)
     return Listing[AnyRunShape].of(page, AnyRunShape.of)
 
 
 @router.post("/runs/{run_id}/cancel", operation_id="admin_cancel_run", responses=responses(401, 403, 404, 422))
 async def cancel_run(run_id: str, principal: Caller, services: Running) -> AnyRunShape:
     """Has a run of any user end; the answer is the run as it was found."""
-    return AnyRunShape.of(await services.runtime.stores.administration.cancel_run(_actor(principal), run_id))
+    return AnyRunShape.of(await services.runtime.stores.administration.cancel_run(actor_of(principal), run_id))
 
 
 @router.get("/audit", operation_id="admin_read_audit", responses=responses(401, 403, 422))
@@ -117,5 +117,5 @@ async def read_audit(
     principal: Caller, services: Running, limit: Limit = 50, cursor: Cursor = None
 ) -> Listing[AuditShape]:
     """What was done as an administrator, the latest first."""
-    page = await services.runtime.stores.administration.audit(_actor(principal), limit=limit, cursor=cursor)
+    page = await services.runtime.stores.administration.audit(actor_of(principal), limit=limit, cursor=cursor)
     return Listing[AuditShape].of(page, AuditShape.of)

@@ -26,6 +26,7 @@ from netra_apex.server import (
     problems,
     questions,
     runs,
+    service_levels,
     threads,
     usage,
 )
@@ -50,6 +51,7 @@ ROOMS = (
     logins,
     mcp,
     administration,
+    service_levels,
     health,
     pages,
 )

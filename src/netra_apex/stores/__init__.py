@@ -22,6 +22,7 @@ from netra_apex.stores.presence import PostgresPresence
 from netra_apex.stores.questions import QuestionStore
 from netra_apex.stores.runs import RunStore
 from netra_apex.stores.sealing import Seal
+from netra_apex.stores.service import ServiceStore
 from netra_apex.stores.sqlite import ExecutorLock, SQLite, prepare
 from netra_apex.stores.steps import JournalStore, StepRows
 from netra_apex.stores.turns import TurnStore
@@ -48,6 +49,7 @@ class Stores:
     memories: MemoryStore
     administration: AdministrationStore
     keys: KeyStore
+    service: ServiceStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
 
@@ -75,8 +77,7 @@ async def open_stores(
     async with contextlib.AsyncExitStack() as stack:
         presence = bus = None
         if settings.on_postgres:
-            server = await prepared(_server(settings), upgrading=upgrading, warning=executing)
-            database = await Postgres.open(server)
+            database = await Postgres.open(await prepared(_server(settings), upgrading=upgrading, warning=executing))
             stack.push_async_callback(database.close)
             if executor is not None:
                 presence, bus = PostgresPresence(database, executor, secret), PostgresBus(database, executor)
@@ -110,6 +111,7 @@ def _stores(
         memories=MemoryStore(database, MemoryLimits(settings.memories_per_user, settings.memory_characters)),
         administration=AdministrationStore(database),
         keys=KeyStore(database),
+        service=ServiceStore.of(database, settings),
         presence=presence,
         bus=bus,
     )

@@ -65,6 +65,8 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
     if post.if_busy == "steer" and (steered := await _steer(tx, post, values, seat, stands[1])) is not None:
         return Admitted(steered, steers=True), 1
     reason = await reason_to_wait(tx, seat, post.if_busy, stands, values)
+    # It waits for runs of its user's own, which is not the server's to shorten.
+    own_wait = reason is not None and bool(stands[2] or stands[0] >= seat.per_user)
     position = 1
     if post.thread_id is None:
         await tx.run(SQL["add_thread"], values)
@@ -78,6 +80,8 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
         "position": position,
         "executor": seat.executor if started else None,
         "last_seq": int(reason is not None),
+        "first_event_at": None if reason is None else values["now"],
+        "own_wait": int(own_wait),
     }
     await tx.run(SQL["add_run"], row)
     await tx.run(SQL["add_message"], row)
@@ -182,7 +186,7 @@ async def open_run(tx: Transaction, values: dict[str, Any]) -> int:
     if await tx.one(SQL["thread_title"], values) is None:
         raise NotFound("thread", values["thread_id"])
     position = await _next_position(tx, values)
-    row = values | {"position": position, "last_seq": 0, "files": "[]"}
+    row = values | {"position": position, "last_seq": 0, "files": "[]", "first_event_at": None, "own_wait": 0}
     await tx.run(SQL["add_run"], row)
     await tx.run(SQL["add_message"], row)
     return position

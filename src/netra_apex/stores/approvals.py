@@ -77,7 +77,8 @@ class ApprovalStore:
             assert open_ones is not None
             waits = not untold[0] and bool(open_ones[0])
             status = RunStatus.WAITING if waits else RunStatus.QUEUED
-            await tx.run(SQL["park"], values | {"status": status, "wakes_at": open_ones[1] if waits else None})
+            until, since = (open_ones[1], now_ms()) if waits else (None, None)
+            await tx.run(SQL["park"], values | {"status": status, "wakes_at": until, "parked_at": since})
             return waits
 
         # In the user's lane: after everything that the run has told.

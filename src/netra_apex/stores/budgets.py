@@ -50,7 +50,7 @@ class BudgetStore:
         """
         now = self._clock()
         day = day_of(now)
-        values = _figures(wanted.usage) | {
+        values = figures_of(wanted.usage) | {
             "user_id": wanted.user_id,
             "run_id": wanted.run_id,
             "step": wanted.key,
@@ -98,7 +98,7 @@ class BudgetStore:
 async def settle(tx: Transaction, run: dict[str, Any], charges: Sequence[Charge]) -> None:
     """Writes what requests of a run used in the end, once: what is settled already stays."""
     for charge in charges:
-        values = run | {"step": charge.key} | _figures(charge.usage)
+        values = run | {"step": charge.key} | figures_of(charge.usage)
         if charge.shared and (reserved := await tx.one(SQL["reserved"], values)) is not None:
             day, tokens, cost = reserved
             used = charge.usage.input_tokens + charge.usage.output_tokens
@@ -117,7 +117,7 @@ async def close_account(tx: Transaction, run: dict[str, Any], bill: Bill) -> Non
         found = await tx.all(SQL["of_run"], run)
     if not found:
         if bill.usage != NO_USAGE:
-            await tx.run(SQL["add_usage"], run | {"day": day_of(now_ms())} | _figures(bill.usage))
+            await tx.run(SQL["add_usage"], run | {"day": day_of(now_ms())} | figures_of(bill.usage))
         return
     days: dict[str, Usage] = {}
     for day, settled, shared, *figures in found:
@@ -126,7 +126,7 @@ async def close_account(tx: Transaction, run: dict[str, Any], bill: Bill) -> Non
         elif shared:
             await _add_part(tx, day, Amount(-figures[0] - figures[1], -(figures[3] or 0)))
     for day, usage in days.items():
-        await tx.run(SQL["add_usage"], run | {"day": day} | _figures(usage))
+        await tx.run(SQL["add_usage"], run | {"day": day} | figures_of(usage))
     await tx.run(SQL["forget"], run)
 
 
@@ -170,7 +170,8 @@ async def _add_part(tx: Transaction, day: str, amount: Amount) -> None:
     await tx.run(SQL["add_part"], {"day": day, "id": new_id("day"), "tokens": amount.tokens, "cost": amount.cost})
 
 
-def _figures(usage: Usage) -> dict[str, Any]:
+def figures_of(usage: Usage) -> dict[str, Any]:
+    """What was used, as columns."""
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,

@@ -12,6 +12,7 @@ from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Admitted, Post
 from netra_apex.core.events import DurableEvent
+from netra_apex.core.golden import Ended
 from netra_apex.core.ids import new_id
 from netra_apex.core.journal import Step
 from netra_apex.core.messages import ModelMessage, UserMessage, told_with
@@ -31,7 +32,8 @@ class RunStore:
 
     A question that a run asks is open for `answer_days`.
 
-    `on_given` is told (user, thread, run) of runs that were made for messages that came too late for another.
+    `on_given` is told (user, thread, run) of runs that were made for messages that came too late for another, and
+    `on_ended` of those that this process has ended.
     """
 
     def __init__(self, database: Database, history_messages: int, rows: StepRows, answer_days: float = 30.0) -> None:
@@ -41,6 +43,7 @@ class RunStore:
         self._rows = rows
         self._answer_ms = round(answer_days * 24 * 3600 * 1000)
         self.on_given: Callable[[str, str, str], None] = lambda _user_id, _thread_id, _run_id: None
+        self.on_ended: Callable[[Ended], None] = lambda _: None
 
     async def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Admitted:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
@@ -119,10 +122,11 @@ class RunStore:
         *,
         epoch: int = 1,
         bill: Bill | None = None,
+        shown_at: int | None = None,
     ) -> Awaitable[None]:
         """Stores stamped events with their JSON, what follows from them, and the journal's steps, in one transaction.
 
-        `bill` is what a run has used that ends with these events.
+        `bill` is what a run has used that ends with these events; `shown_at` when it first showed text of an answer.
 
         Raises:
             StoreError: nothing of it was stored.
@@ -131,9 +135,9 @@ class RunStore:
         run |= {"epoch": epoch, "answer_ms": self._answer_ms}
         rows = [run | self._rows.row(context, step) for step in steps]
         waiting = self._telling.get(context.run_id)
-        if waiting is not None and waiting[0].extend(epoch, events, rows, bill):
+        if waiting is not None and waiting[0].extend(epoch, events, rows, bill, shown_at):
             return waiting[1]
-        told = Told(run, events, rows, bill)
+        told = Told(run, events, rows, bill, shown_at)
         stored = asyncio.ensure_future(self._database.write(told.store, user=context.user_id, linger=True))
         mine = self._telling[context.run_id] = (told, stored)
         stored.add_done_callback(lambda _: self._stored(context, mine))
@@ -146,6 +150,8 @@ class RunStore:
         if not stored.cancelled() and stored.exception() is None:
             for run_id in told.given:
                 self.on_given(context.user_id, context.thread_id, run_id)
+            if told.ended is not None:
+                self.on_ended(told.ended)
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:
         """What later runs of the thread tell the model that this run said, calls and their answers included."""

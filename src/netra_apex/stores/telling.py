@@ -22,12 +22,13 @@ from netra_apex.core.events import (
     ToolCompleted,
     is_terminal,
 )
+from netra_apex.core.golden import STARTED, Ended, Telling
 from netra_apex.core.ids import new_id
-from netra_apex.core.messages import as_said
+from netra_apex.core.messages import NO_USAGE, as_said
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import StoreError, TakenOver
-from netra_apex.stores.budgets import close_account, settle
-from netra_apex.stores.database import Transaction
+from netra_apex.stores.budgets import close_account, figures_of, settle
+from netra_apex.stores.database import Row, Transaction
 from netra_apex.stores.rows import now_ms, to_ms
 from netra_apex.stores.statements import statements
 
@@ -46,7 +47,8 @@ class Told:
     """Events of one run with their JSON, and steps of its journal: all of it is stored, or nothing.
 
     `run` names the run, its thread and the epoch of who tells, and says for how many `answer_ms` its questions are
-    open; `steps` are rows; `bill` is that of a run that ends.
+    open; `steps` are rows; `bill` is that of a run that ends. `shown_at` is when text of an answer was first shown, in
+    milliseconds since 1970. Once a run that ends is stored, `ended` is what service-level figures are made of.
     """
 
     def __init__(
@@ -55,13 +57,16 @@ class Told:
         events: Sequence[tuple[DurableEvent, str]],
         steps: Sequence[dict[str, Any]],
         bill: Bill | None = None,
+        shown_at: int | None = None,
     ) -> None:
         self._run = run
         self._bill = bill
+        self._shown_at = shown_at
         self._events = list(events)
         self._steps = list(steps)
         self._begun = False
         self._steered = False
+        self.ended: Ended | None = None
         self.given: list[str] = []  # runs that were made for messages that came too late for this one
         self._lock = threading.Lock()  # a database may carry it out in a thread of its own
 
@@ -71,6 +76,7 @@ class Told:
         events: Sequence[tuple[DurableEvent, str]],
         steps: Sequence[dict[str, Any]],
         bill: Bill | None = None,
+        shown_at: int | None = None,
     ) -> bool:
         """Takes in what the run tells next, while this has not begun; whether it could.
 
@@ -82,6 +88,7 @@ class Told:
             self._events += events
             self._steps += steps
             self._bill = bill or self._bill
+            self._shown_at = self._shown_at or shown_at
             return True
 
     def _goes_on(self, events: Sequence[tuple[DurableEvent, str]]) -> bool:
@@ -132,16 +139,37 @@ class Told:
             # Before the run's row, as who accepts takes them: each would else have what the other waits for.
             await tx.lock(self._run["user_id"])
         status = next((_STATUS[type(event)] for event in reversed(own) if type(event) in _STATUS), None)
-        values = self._run | {"count": len(self._events), "before": self._before, "status": status, "now": now_ms()}
+        now = now_ms()
+        values = self._run | {"count": len(self._events), "before": self._before, "status": status, "now": now}
         values["heard"] = max((step["heard"] for step in self._steps), default=0)
-        if not ends and not self._events:
+        if not self._events:
             # Steps alone do not follow any event: whatever the last one is.
             return await tx.run(SQL["fence_steps"], values) > 0
+        telling = Telling.of(event for event, _ in self._events)
+        values |= self._signs(telling, now)
         if not ends:
             return await tx.run(SQL["fence"], values) > 0
+        values |= figures_of(NO_USAGE if self._bill is None else self._bill.usage)
+        values |= {"ended_as": telling.ended_as, "model": None if self._bill is None else self._bill.model}
         passed = await tx.one(SQL["fence_end"], values)
-        self._steered = passed is not None and passed[0] > 0
+        if passed is not None:
+            self._steered = passed[0] > 0
+            self.ended = _ended(passed[1:], values)
         return passed is not None
+
+    def _signs(self, telling: Telling, now: int) -> dict[str, Any]:
+        """What these events say of the golden path, as columns that are added to the run's."""
+        shown = self._shown_at
+        if shown is None and any(isinstance(event, MessageCompleted) for event, _ in self._events):
+            shown = now
+        return {
+            "told": telling.told,
+            "calls": telling.calls,
+            "calls_ended": telling.calls_ended,
+            "calls_failed": telling.calls_failed,
+            "started_at": now if telling.told & STARTED else None,
+            "shown_at": shown,
+        }
 
     @property
     def _before(self) -> int:
@@ -264,6 +292,26 @@ class Told:
     async def _add_answer(self, tx: Transaction, message_id: str, content: str) -> None:
         answer = self._run | {"message_id": message_id, "content": _storable(content), "now": now_ms()}
         await tx.run(SQL["add_answer"], answer)
+
+
+def _ended(row: Row, values: dict[str, Any]) -> Ended:
+    agent, told, calls, calls_ended, calls_failed, accepted, first_event, started, first_token, waited, own_wait = row
+    return Ended(
+        agent=agent,
+        model=values["model"],
+        ended_as=values["ended_as"],
+        telling=Telling(told, calls, calls_ended, calls_failed),
+        accepted_at=accepted,
+        first_event_at=first_event,
+        started_at=started,
+        first_token_at=first_token,
+        ended_at=values["now"],
+        waited_ms=waited,
+        own_wait=bool(own_wait),
+        input_tokens=values["input_tokens"],
+        output_tokens=values["output_tokens"],
+        cost=values["cost"],
+    )
 
 
 def _storable(text: str) -> str:

@@ -1,6 +1,7 @@
 """`UserWebSocketEmitter`: the only writer of a run's events. It redacts, stamps, stores, and then tells."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
@@ -11,32 +12,23 @@ from msgspec.structs import replace
 from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.events import (
-    AgentCompleted,
-    AgentFailed,
-    AgentStarted,
-    AgentThinking,
-    ApprovalRequested,
-    CallError,
     DurableEvent,
     EventKind,
     MessageCompleted,
-    QuestionAnswered,
-    QuestionAsked,
-    ToolCompleted,
-    ToolExecuting,
     encode,
     is_terminal,
     told_now,
 )
 from netra_apex.core.ids import derived_id
 from netra_apex.core.journal import Step
-from netra_apex.core.messages import AssistantMessage, ModelMessage, ToolMessage
+from netra_apex.core.messages import ModelMessage
 from netra_apex.core.ports import Runs
 from netra_apex.core.redaction import RedactingStream, Redactor
 from netra_apex.core.runs import RunStream
 from netra_apex.errors import ModelFailed, ScopeClosed
 from netra_apex.stream.feed import Hub, LiveText, RunFeed
 from netra_apex.stream.meter import Meter
+from netra_apex.stream.redacting import redacted, redacted_message
 
 MAX_ANSWER = 4 * 1024 * 1024  # characters of one answer, thinking included: what a broken model may cost in memory
 ATTEMPTS_APART = 100  # between the attempts of one process and those of the one that takes its run up
@@ -72,6 +64,7 @@ class UserWebSocketEmitter:
         hub.adopt(self.feed, last)
         self._unstored: BaseException | None = None
         self._bill: Bill | None = None
+        self._shown_at: int | None = None
         self._closed = False
         self._released = False
 
@@ -113,7 +106,8 @@ class UserWebSocketEmitter:
             self.stream.admit_all(events)
         self._closed = bool(stamped) and is_terminal(stamped[-1][0])
         bill = self._bill if self._closed else None
-        storing = self._runs.append(self.context, stamped, steps, epoch=self.stream.epoch, bill=bill)
+        epoch = self.stream.epoch
+        storing = self._runs.append(self.context, stamped, steps, epoch=epoch, bill=bill, shown_at=self._shown_at)
         stored = asyncio.ensure_future(storing)
         stored.add_done_callback(lambda done: self._tell(done, stamped))
         return _Stored(stored, self._runs.hurry)
@@ -125,6 +119,8 @@ class UserWebSocketEmitter:
 
     def text(self, kind: EventKind, voice: "AgentVoice", message_id: str, *, anew: bool) -> LiveText:
         """A text that is about to be written, shown after everything that was told before it."""
+        if kind == "message" and self._shown_at is None:
+            self._shown_at = time.time_ns() // 1_000_000
         live = LiveText(
             kind=kind,
             run_id=self.context.run_id,
@@ -140,7 +136,7 @@ class UserWebSocketEmitter:
 
     def keep(self, transcript: Sequence[ModelMessage]) -> None:
         """Stores what later runs of the thread are to know, redacted, in one commit with what is emitted next."""
-        redacted = [_redacted_message(said, self.redactor) for said in transcript]
+        redacted = [redacted_message(said, self.redactor) for said in transcript]
         asyncio.ensure_future(self._runs.keep_transcript(self.context, redacted)).add_done_callback(self._kept)
 
     def charge(self, bill: Bill) -> None:
@@ -357,42 +353,6 @@ class TextWriter:
 
 def _end(live: LiveText) -> None:
     live.done = True
-
-
-def redacted(event: DurableEvent, redactor: Redactor) -> dict[str, Any]:
-    """The fields of an event in which people or programs can have put a secret, without it."""
-    match event:
-        case AgentStarted(task=task):
-            return {"task": redactor.value(task)}
-        case AgentThinking(text=text) | QuestionAsked(text=text):
-            return {"text": redactor.text(text)}
-        case ToolExecuting(arguments=str() as arguments):  # a model's, which were no JSON object
-            return {"arguments": redactor.json(arguments)}
-        case ToolExecuting(arguments=arguments) | ApprovalRequested(arguments=arguments):
-            return {"arguments": redactor.value(arguments)}
-        case ToolCompleted(error=CallError(code=code, message=message)):
-            return {"error": CallError(code, redactor.text(message))}
-        case ToolCompleted(result=str() as result):  # which may be JSON
-            return {"result": redactor.json(result)}
-        case ToolCompleted(result=result):
-            return {"result": redactor.value(result)}
-        case MessageCompleted(content=content) | QuestionAnswered(content=content):
-            return {"content": redactor.text(content)}
-        case AgentCompleted(output=output):
-            return {"output": redactor.value(output)}
-        case AgentFailed(message=message):
-            return {"message": redactor.text(message)}
-        case _:
-            return {}
-
-
-def _redacted_message(message: ModelMessage, redactor: Redactor) -> ModelMessage:
-    if isinstance(message, AssistantMessage) and message.tool_calls:
-        calls = tuple(replace(call, arguments=redactor.json(call.arguments)) for call in message.tool_calls)
-        return AssistantMessage(redactor.text(message.content), calls)
-    if isinstance(message, ToolMessage):
-        return ToolMessage(message.call_id, redactor.json(message.content))
-    return replace(message, content=redactor.text(message.content))
 
 
 def _or_unset(value: str | None) -> str | UnsetType:

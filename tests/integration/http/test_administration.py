@@ -10,6 +10,7 @@ ROUTES = [
     ("GET", "/api/admin/runs"),
     ("POST", "/api/admin/runs/run_1/cancel"),
     ("GET", "/api/admin/audit"),
+    ("GET", "/api/admin/service-levels"),
 ]
 
 

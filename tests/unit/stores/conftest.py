@@ -17,6 +17,7 @@ CONFORMING = (
     "test_pruning",
     "test_questions",
     "test_runs",
+    "test_service",
     "test_turns",
 )
 

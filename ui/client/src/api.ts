@@ -770,6 +770,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/service-levels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Service Levels
+         * @description Success, latency, the five events, failures, use and burn rates of a period, and what is in the way now.
+         */
+        get: operations["admin_service_levels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -971,6 +991,38 @@ export interface components {
             };
         };
         /**
+         * BlockerShape
+         * @description Something that keeps runs from ending well now.
+         */
+        BlockerShape: {
+            /** Kind */
+            kind: string;
+            /** Count */
+            count: number;
+            /** Since */
+            since: string | null;
+            /** Message */
+            message: string;
+        };
+        /**
+         * BurnRateShape
+         * @description How fast the error budget is used up.
+         */
+        BurnRateShape: {
+            /** Window */
+            window: string;
+            /** Seconds */
+            seconds: number;
+            /** Good */
+            good: number;
+            /** Bad */
+            bad: number;
+            /** Error Rate */
+            error_rate: number | null;
+            /** Burn Rate */
+            burn_rate: number | null;
+        };
+        /**
          * CreatedUser
          * @description What set-up answers.
          */
@@ -1002,6 +1054,34 @@ export interface components {
             decision: "approve" | "reject";
             /** Note */
             note?: string | null;
+        };
+        /**
+         * DeliveryShape
+         * @description How many of one of the five events were due, and told.
+         */
+        DeliveryShape: {
+            /** Type */
+            type: string;
+            /** Due */
+            due: number;
+            /** Told */
+            told: number;
+            /** Rate */
+            rate: number | null;
+        };
+        /**
+         * FailureShape
+         * @description Why runs did not end well.
+         */
+        FailureShape: {
+            /** Cause */
+            cause: string;
+            /** Runs */
+            runs: number;
+            /** Counted */
+            counted: boolean;
+            /** Message */
+            message: string;
         };
         /**
          * FileShape
@@ -1043,6 +1123,16 @@ export interface components {
             password: string;
         };
         /**
+         * GoldenPathShape
+         * @description What is promised.
+         */
+        GoldenPathShape: {
+            /** Limit Seconds */
+            limit_seconds: number;
+            /** Objective */
+            objective: number;
+        };
+        /**
          * Health
          * @description The process answers.
          */
@@ -1076,6 +1166,18 @@ export interface components {
             last_used_at: string | null;
         };
         /**
+         * LatencyShape
+         * @description Milliseconds since the message was accepted, to two digits.
+         */
+        LatencyShape: {
+            /** P50 */
+            p50: number;
+            /** P95 */
+            p95: number;
+            /** P99 */
+            p99: number;
+        };
+        /**
          * LeftShape
          * @description What is left of the day's budgets, without what is reserved; null where there is none.
          */
@@ -1084,6 +1186,40 @@ export interface components {
             tokens: number | null;
             /** Cost Usd */
             cost_usd: number | null;
+        };
+        /**
+         * LevelsShape
+         * @description The runs that ended in a period.
+         */
+        LevelsShape: {
+            /** Runs */
+            runs: number;
+            /** Good */
+            good: number;
+            /** Bad */
+            bad: number;
+            /** Excluded */
+            excluded: number;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Tool Calls */
+            tool_calls: number;
+            /** Tool Failures */
+            tool_failures: number;
+            /** Input Tokens */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Requests */
+            requests: number;
+            /** Cost Usd */
+            cost_usd: number | null;
+            /** Users */
+            users: number;
+            queued_ms: components["schemas"]["LatencyShape"] | null;
+            first_event_ms: components["schemas"]["LatencyShape"] | null;
+            first_token_ms: components["schemas"]["LatencyShape"] | null;
+            completion_ms: components["schemas"]["LatencyShape"] | null;
         };
         /**
          * LimitsShape
@@ -1383,6 +1519,28 @@ export interface components {
             title?: string | null;
         };
         /**
+         * NowShape
+         * @description How everything stands; `connections` are of the process that answers.
+         */
+        NowShape: {
+            /** Queued */
+            queued: number;
+            /** Running */
+            running: number;
+            /** Waiting */
+            waiting: number;
+            /** Overdue */
+            overdue: number;
+            /** Users */
+            users: number;
+            /** Workers */
+            workers: number;
+            /** Connections */
+            connections: number;
+            /** Database Ms */
+            database_ms: number;
+        };
+        /**
          * OpenThread
          * @description A thread with its unfinished runs, so that a client knows what to follow and from where.
          */
@@ -1403,6 +1561,75 @@ export interface components {
             updated_at: string;
             /** Runs */
             runs: components["schemas"]["RunShape"][];
+        };
+        /**
+         * PartShape
+         * @description The runs of one agent, model or user.
+         */
+        PartShape: {
+            /** Runs */
+            runs: number;
+            /** Good */
+            good: number;
+            /** Bad */
+            bad: number;
+            /** Excluded */
+            excluded: number;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Tool Calls */
+            tool_calls: number;
+            /** Tool Failures */
+            tool_failures: number;
+            /** Input Tokens */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Requests */
+            requests: number;
+            /** Cost Usd */
+            cost_usd: number | null;
+            /** Name */
+            name: string | null;
+        };
+        /**
+         * PointShape
+         * @description The runs that ended in one stretch of it.
+         */
+        PointShape: {
+            /** Runs */
+            runs: number;
+            /** Good */
+            good: number;
+            /** Bad */
+            bad: number;
+            /** Excluded */
+            excluded: number;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Tool Calls */
+            tool_calls: number;
+            /** Tool Failures */
+            tool_failures: number;
+            /** Input Tokens */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Requests */
+            requests: number;
+            /** Cost Usd */
+            cost_usd: number | null;
+            /** Users */
+            users: number;
+            queued_ms: components["schemas"]["LatencyShape"] | null;
+            first_event_ms: components["schemas"]["LatencyShape"] | null;
+            first_token_ms: components["schemas"]["LatencyShape"] | null;
+            completion_ms: components["schemas"]["LatencyShape"] | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
         };
         /**
          * QuestionShape
@@ -1483,6 +1710,44 @@ export interface components {
          * @enum {string}
          */
         RunStatus: "queued" | "running" | "waiting" | "completed" | "failed" | "cancelled";
+        /**
+         * ServiceLevelsShape
+         * @description Service-level figures of everybody, whichever process is asked.
+         */
+        ServiceLevelsShape: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Bucket Seconds */
+            bucket_seconds: number;
+            golden_path: components["schemas"]["GoldenPathShape"];
+            total: components["schemas"]["LevelsShape"];
+            before: components["schemas"]["LevelsShape"] | null;
+            /** Series */
+            series: components["schemas"]["PointShape"][];
+            /** Agents */
+            agents: components["schemas"]["PartShape"][];
+            /** Models */
+            models: components["schemas"]["PartShape"][];
+            /** Users */
+            users: components["schemas"]["PartShape"][];
+            /** Failures */
+            failures: components["schemas"]["FailureShape"][];
+            /** Events */
+            events: components["schemas"]["DeliveryShape"][];
+            /** Burn Rates */
+            burn_rates: components["schemas"]["BurnRateShape"][];
+            /** Blockers */
+            blockers: components["schemas"]["BlockerShape"][];
+            now: components["schemas"]["NowShape"];
+        };
         /**
          * ThreadChange
          * @description What changes a thread.
@@ -4391,6 +4656,70 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Listing_AuditShape_"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_service_levels: {
+        parameters: {
+            query?: {
+                /** @description 24h, 7d, 30m … back from until, or RFC 3339 */
+                since?: string;
+                /** @description RFC 3339; left out: now */
+                until?: string | null;
+                /** @description About so many points of the series */
+                points?: number;
+                compare?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceLevelsShape"];
                 };
             };
             /** @description Unauthorized */

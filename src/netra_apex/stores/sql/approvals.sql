@@ -23,7 +23,8 @@ update approvals set decision = :decision, decided_by = :by, decided_at = :now, 
 where user_id = :user_id and approval_id = :approval_id and decision is null and expires_at > :now;
 
 -- name: wake
-update runs set status = 'queued', wakes_at = null
+update runs set status = 'queued', wakes_at = null, waited_ms = waited_ms + coalesce(:now - parked_at, 0),
+  parked_at = null
 where user_id = :user_id and run_id = :run_id and status = 'waiting' and ended_at is null;
 
 -- name: decisions
@@ -49,7 +50,8 @@ select count(*) from (
 ) as decided;
 
 -- name: park
-update runs set status = :status, wakes_at = cast(:wakes_at as bigint), executor = null, posted = 1
+update runs set status = :status, wakes_at = cast(:wakes_at as bigint), executor = null, posted = 1,
+  parked_at = cast(:parked_at as bigint)
 where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null;
 
 -- name: tell

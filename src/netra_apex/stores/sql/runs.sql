@@ -36,9 +36,9 @@ select coalesce(max(position), 0) + 1 from runs where user_id = :user_id and thr
 
 -- name: add_run
 insert into runs (user_id, run_id, thread_id, position, message_id, agent, status, last_seq, executor, created_at, posted,
-                  permissions)
+                  permissions, first_event_at, own_wait)
 values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued', :last_seq, :executor, :now, :posted,
-        :permissions);
+        :permissions, :first_event_at, :own_wait);
 
 -- name: add_message
 insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, files, created_at)
@@ -110,7 +110,11 @@ select last_seq, ended_at, epoch from runs where user_id = :user_id and run_id =
 
 -- name: fence
 update runs set last_seq = last_seq + :count, status = coalesce(cast(:status as text), status),
-  heard = case when heard < :heard then :heard else heard end
+  heard = case when heard < :heard then :heard else heard end,
+  first_event_at = coalesce(first_event_at, :now), started_at = coalesce(started_at, cast(:started_at as bigint)),
+  first_token_at = coalesce(first_token_at, cast(:shown_at as bigint)),
+  told = told | :told, calls = calls + :calls, calls_ended = calls_ended + :calls_ended,
+  calls_failed = calls_failed + :calls_failed
 where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null and last_seq = :before;
 
 -- name: fence_steps
@@ -119,9 +123,17 @@ where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is
 
 -- name: fence_end
 update runs set last_seq = last_seq + :count, status = :status, ended_at = :now, executor = null,
-  heard = case when heard < :heard then :heard else heard end
+  heard = case when heard < :heard then :heard else heard end,
+  first_event_at = coalesce(first_event_at, :now), started_at = coalesce(started_at, cast(:started_at as bigint)),
+  first_token_at = coalesce(first_token_at, cast(:shown_at as bigint)),
+  told = told | :told, calls = calls + :calls, calls_ended = calls_ended + :calls_ended,
+  calls_failed = calls_failed + :calls_failed, ended_as = :ended_as, model = cast(:model as text),
+  waited_ms = waited_ms + coalesce(:now - parked_at, 0), parked_at = null,
+  used_input = :input_tokens, used_output = :output_tokens, used_requests = :requests,
+  used_cost = cast(:cost as bigint)
 where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null and last_seq = :before
-returning steered;
+returning steered, agent, told, calls, calls_ended, calls_failed, created_at, first_event_at, started_at,
+          first_token_at, waited_ms, own_wait;
 
 -- name: add_event
 insert into events (user_id, run_id, seq, body) values (:user_id, :run_id, :seq, :body);
