@@ -216,6 +216,11 @@ class Ended:
     cost: int | None
 
     @property
+    def completed(self) -> bool:
+        """Whether it came to its end, in time or not."""
+        return self.ended_as == DONE
+
+    @property
     def counted_ms(self) -> int:
         """The time that counts."""
         begin = (self.started_at or self.ended_at) if self.own_wait else self.accepted_at

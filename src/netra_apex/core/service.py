@@ -18,6 +18,7 @@ from netra_apex.core.golden import (
     STARTED,
     THOUGHT,
     GoldenPath,
+    Telling,
     Verdict,
     judge_marks,
     sentence_of,
@@ -308,20 +309,27 @@ def _said(cause: str) -> str:
     return "it goes on beyond the limit" if cause == UNFINISHED_LATE else sentence_of(cause)
 
 
+def delivered(telling: Telling, runs: int = 1) -> tuple[tuple[str, int, int], ...]:
+    """(event, due, told) of the five, of so many runs that are alike: one of each a run, and a pair of each call."""
+    return (
+        ("agent_started", runs, runs * bool(telling.told & STARTED)),
+        ("agent_thinking", runs, runs * bool(telling.told & THOUGHT)),
+        ("tool_executing", telling.calls, telling.calls),
+        ("tool_completed", telling.calls, telling.calls_ended),
+        ("agent_completed", runs, runs * bool(telling.told & COMPLETED)),
+    )
+
+
 def deliveries(groups: Iterable[Group]) -> tuple[Delivery, ...]:
-    """How many of the five events came, of the runs that count: one of each a run, and a pair of each tool call."""
+    """How many of the five events came, of the runs that count."""
     due, told = dict.fromkeys(FIVE, 0), dict.fromkeys(FIVE, 0)
-    bits = (("agent_started", STARTED), ("agent_thinking", THOUGHT), ("agent_completed", COMPLETED))
     for group in groups:
         if group.verdict.excluded:
             continue
-        for name, bit in bits:
-            due[name] += group.runs
-            told[name] += group.runs * bool(group.marks & bit)
-        for name in FIVE[2:4]:
-            due[name] += group.calls
-        told["tool_executing"] += group.calls
-        told["tool_completed"] += group.calls_ended
+        telling = Telling(group.marks, group.calls, group.calls_ended)
+        for name, owed, came in delivered(telling, group.runs):
+            due[name] += owed
+            told[name] += came
     return tuple(
         Delivery(type=name, due=due[name], told=told[name], rate=told[name] / due[name] if due[name] else None)
         for name in FIVE

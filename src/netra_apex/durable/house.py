@@ -135,6 +135,7 @@ class House:
                 for session_id in here - await stores.accounts.live_sessions():
                     means.manager.close_session(session_id)
 
+        stores.runs.on_ended = lambda ended: means.meter.count_end(ended, stores.service.path)
         stores.administration.on_changed = self._administered
         self._mind(stack, watch(self._changed, close_ended_logins, stores.runs, self.runner, self._recovery))
         self._mind(stack, expire(stores.approvals, self._left_behind))
@@ -175,12 +176,16 @@ class House:
         await self._say_last_words()
         self._means.manager.close_all(Close.COME_BACK)
 
+    @property
+    def meter(self) -> Meter:
+        """What this process has counted."""
+        return self._means.meter
+
     async def metrics(self) -> Mapping[str, float | Mapping[str, float]]:
         """Gauges by name, and counters by name and label."""
         means = self._means
         return {
             "runs_active": means.slots.total,
-            "runs_queued": await means.stores.turns.waiting_runs(),
             "connections": len(means.manager),
             "events_total": dict(means.meter.events),
             "runs_total": dict(means.meter.endings),

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from netra_apex.errors import NetraError
 from netra_apex.server.callers import Running
+from netra_apex.server.golden_metrics import GoldenCollector, shared_by
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.problems import responses
 
@@ -22,7 +23,6 @@ Figures = Mapping[str, float | Mapping[str, float]]
 _LABELS = {"events_total": "type", "runs_total": "ending", "compat_uses_total": "name"}
 _HELP = {
     "runs_active": "Runs under way in this process",
-    "runs_queued": "Runs that wait for their turn",
     "connections": "Open sockets",
     "events_total": "Durable events told, by type",
     "runs_total": "Runs ended, by ending",
@@ -69,6 +69,7 @@ async def metrics(services: Running) -> Response:
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     registry.register(RuntimeCollector(await services.runtime.house.metrics()))
+    registry.register(GoldenCollector(services.runtime.house.meter, await shared_by(services)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_1_0_0)
 
 

@@ -109,7 +109,8 @@ class UserWebSocketEmitter:
         epoch = self.stream.epoch
         storing = self._runs.append(self.context, stamped, steps, epoch=epoch, bill=bill, shown_at=self._shown_at)
         stored = asyncio.ensure_future(storing)
-        stored.add_done_callback(lambda done: self._tell(done, stamped))
+        began = time.perf_counter()
+        stored.add_done_callback(lambda done: self._tell(done, stamped, began))
         return _Stored(stored, self._runs.hurry)
 
     @property
@@ -159,9 +160,10 @@ class UserWebSocketEmitter:
             # The ending, which is stored next, most likely fails too, and that is told.
             log.warning("a transcript cannot be stored", run_id=self.context.run_id, error=str(error))
 
-    def _tell(self, stored: "asyncio.Future[None]", events: list[tuple[DurableEvent, str]]) -> None:
+    def _tell(self, stored: "asyncio.Future[None]", events: list[tuple[DurableEvent, str]], began: float) -> None:
         if stored.cancelled():
             return
+        self._meter.storing.observe(time.perf_counter() - began)
         if (error := stored.exception()) is not None:
             self._unstored = error
             return

@@ -663,7 +663,7 @@ def test_many_that_wait_hold_up_nobody_and_leave_nothing_in_memory(
         await until(lambda: process.house.runner.live == 0)
         await until(lambda: len(process.hub) == 0)
         await until(lambda: gc.collect() >= 0 and not list(world["is"].agents))
-        assert (await process.house.metrics())["runs_active"] == (await process.house.metrics())["runs_queued"] == 0
+        assert (await process.house.metrics())["runs_active"] == await process.stores.turns.waiting_runs() == 0
         accepted = await post(process, "gives_up")
         assert output(await told(process, accepted.run_id)) == "gave up"
 
