@@ -135,6 +135,7 @@ def ended(**changes: object) -> Ended:
 def test_waiting_for_a_person_or_for_ones_own_runs_does_not_count() -> None:
     assert ended().verdict(PATH) == Verdict("late")
     assert ended(waited_ms=10_000).verdict(PATH).good
+    assert ended().completed, "late, and completed all the same"
     assert ended(own_wait=True).counted_ms == 5_000
     assert ended(own_wait=True).verdict(PATH).good
     assert ended(own_wait=True, started_at=None).counted_ms == 0
