@@ -1,4 +1,8 @@
-"""What the golden path must look like (G2 to G4): events in, breaches out, without I/O."""
+"""What the golden path must look like from outside (G2 to G4): events in, breaches out, without I/O.
+
+Which events and what answer it takes is for `core.golden` to say. Beyond that a probe asks for what only a run can
+be asked for that is to go well in every respect: its order, its headers, that no call fails, and no gap.
+"""
 
 import itertools
 from collections import Counter
@@ -14,13 +18,10 @@ from netra_apex.core.events import (
     AgentCompleted,
     AgentFailed,
     AgentStarted,
-    MessageCompleted,
     ToolCompleted,
     ToolExecuting,
 )
-
-FIVE = ("agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed")
-_TOOLS = ("tool_executing", "tool_completed")
+from netra_apex.core.golden import ANSWERED, DONE, FIVE, Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,16 @@ def judge(events: Sequence[Event], *, without_tool: bool = False) -> tuple[Breac
         return (Breach(f"the run ended in agent_failed {last.code}: {last.message}", "agent_completed"),)
     if isinstance(last, AgentCancelled) and not last.depth:
         return (Breach(f"the run was cancelled by {last.by}", "agent_completed"),)
-    return (
-        *_five(events, without_tool=without_tool),
-        *_headers(events),
-        *_calls(events),
-        *_members(events),
-        *_answer(events),
-    )
+    telling = Telling.of(event for event in events if not isinstance(event, OtherEvent))
+    missing = telling.missing(with_tool=not without_tool)
+    found = [
+        Breach(f"no {kind} was told", kind)
+        for kind in missing
+        if not (kind == "tool_completed" and telling.calls_ended)
+    ]
+    if telling.ended_as == DONE and not telling.told & ANSWERED:
+        found.append(Breach("the answer is empty"))
+    return (*found, *_order(events), *_headers(events), *_calls(events), *_members(events))
 
 
 def untold(told: Sequence[Event], log: Sequence[Event]) -> tuple[Breach, ...]:
@@ -70,11 +74,10 @@ def untold(told: Sequence[Event], log: Sequence[Event]) -> tuple[Breach, ...]:
     return tuple(found)
 
 
-def _five(events: Sequence[Event], *, without_tool: bool) -> list[Breach]:
+def _order(events: Sequence[Event]) -> list[Breach]:
+    found: list[Breach] = []
     kinds = [kind_of(event) for event in events if not event.depth]
-    wanted = [kind for kind in FIVE if not (without_tool and kind in _TOOLS)]
-    found = [Breach(f"no {kind} was told", kind) for kind in wanted if kind not in kinds]
-    present = [kind for kind in wanted if kind in kinds]
+    present = [kind for kind in FIVE if kind in kinds]
     for before, after in itertools.pairwise(present):
         if kinds.index(before) > kinds.index(after):
             found.append(Breach(f"{after} came before {before}"))
@@ -133,11 +136,3 @@ def _members(events: Sequence[Event]) -> list[Breach]:
         for (agent, _), count in balance.items()
         if count
     ]
-
-
-def _answer(events: Sequence[Event]) -> list[Breach]:
-    ended = [event for event in events if isinstance(event, AgentCompleted) and not event.depth]
-    said = [event.content for event in events if isinstance(event, MessageCompleted) and not event.depth]
-    if ended and not any(text.strip() for text in said) and ended[-1].output in (None, "", {}, []):
-        return [Breach("the answer is empty")]
-    return []
