@@ -145,7 +145,7 @@ def _compared(now: Levels, before: Levels) -> Iterator[Row]:
     yield count("good", lambda each: each.good, _number)
     yield count("bad", lambda each: each.bad, _number)
     yield count("excluded", lambda each: each.excluded, _number)
-    yield count("success", lambda each: each.success_rate, _percent)
+    yield "success", _percent(now.success_rate), _percent(before.success_rate), _points(now, before)
     yield count("users", lambda each: each.users, _number)
     for name, metric in (
         ("waited in the queue", "queued_ms"),
@@ -218,6 +218,12 @@ def _rate(rate: BurnRate) -> str:
 
 def _at(since: int | None) -> str:
     return "-" if since is None else f"{from_ms(since):%Y-%m-%d %H:%M:%S}"
+
+
+def _points(now: Levels, before: Levels) -> str:
+    if now.success_rate is None or before.success_rate is None or now.success_rate == before.success_rate:
+        return ""
+    return f"{100 * (now.success_rate - before.success_rate):+.3g} points"
 
 
 def _change(now: float | None, before: float | None) -> str:

@@ -51,6 +51,12 @@ def test_a_run_that_is_answered_is_good_and_has_its_figures(tmp_path):
             (window, 1, 0.0) for window in ("5m", "30m", "1h", "6h", "3d")
         ]
         assert shown["blockers"] == []
+        row = (await client.get("/api/admin/audit")).json["items"][0]
+        assert (row["action"], row["actor"], row["details"].keys()) == (
+            "read_service_levels",
+            "root",
+            {"since", "until"},
+        )
         assert shown["golden_path"] == {"limit_seconds": 60.0, "objective": 0.999}
 
     with serving(tmp_path) as served:

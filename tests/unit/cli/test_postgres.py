@@ -15,7 +15,7 @@ from tests.support.stores import accept, context_of, stamped
 from tests.unit.cli.command import Done, netra
 
 from netra_apex.addresses import PostgresAddress
-from netra_apex.core.events import AgentStarted
+from netra_apex.core.events import AgentFailed, AgentStarted
 from netra_apex.settings import Settings
 from netra_apex.stores import open_stores
 from netra_apex.stores.statements import migrations
@@ -268,3 +268,30 @@ def test_a_password_behind_the_question_mark_is_masked_too(place: Database, tmp_
     code, checks, shown = doctor(url, tmp_path)
     assert (code, checks["database"]["state"]) == (0, "ok")
     assert shown.endswith("&password=********")
+
+
+# netra report
+
+
+def test_an_operator_has_a_report_of_everybodys_runs_that_changes_nothing(
+    place: Database, login: str, tmp_path: Path
+) -> None:
+    upgraded = on(login, "db", "upgrade", "--admin-url", place.admin_url, cwd=tmp_path)
+    assert upgraded.code == 0
+
+    async def main() -> None:
+        async with open_stores(Settings(home=tmp_path / "home", database_url=login)) as stores:
+            for user in ("ada", "bob"):
+                accepted = await accept(stores, user)
+                failed = AgentFailed(code="agent_error", message="said in private", retryable=False)
+                await stores.runs.append(context_of(accepted, user), stamped(AgentStarted(task="hi"), failed))
+
+    run(main())
+    before = sql(place.admin_url, "select * from runs order by run_id")
+    told = json.loads(on(login, "report", "--json", cwd=tmp_path).out)
+    assert (told["total"]["runs"], told["total"]["bad"], told["total"]["users"]) == (2, 2, 2)
+    assert [each["cause"] for each in told["failures"]] == ["agent_error"]
+    text = on(login, "report", "--format", "html", cwd=tmp_path)
+    assert text.code == 0
+    assert "private" not in text.out
+    assert sql(place.admin_url, "select * from runs order by run_id") == before

@@ -48,6 +48,7 @@ def test_a_report_says_whether_the_path_held_why_not_and_how_it_was_before(folde
     lines = [" ".join(line.split()) for line in done.out.splitlines()]
     assert any("did NOT hold: 66.666 % of 3 runs" in line and "before: 100 %" in line for line in lines)
     assert "model_unavailable 1 yes the model could not be reached" in lines
+    assert "success 66.666 % 100 % -33.3 points" in lines
     assert "users 2 1 +100.0%" in lines
     assert "tokens 3,000 1,000 +200.0%" in lines
     assert "cost $0.7500 $0.2500 +200.0%" in lines
