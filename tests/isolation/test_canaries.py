@@ -114,7 +114,7 @@ def test_no_user_is_shown_anything_of_another_who_asks_the_same_at_the_same_time
     for prompt in prompts:
         assert len(owners(prompt, names)) == 1, prompt
     for table, columns in _tables(server):
-        assert "user_id" in columns or table in ("setup_token", "workers", "day_parts", "audit")
+        assert "user_id" in columns or table in ("setup_token", "workers", "day_parts", "audit", "incidents")
         for row in server.rows(f"select * from {table}"):
             owner = row[columns.index("user_id")] if "user_id" in columns else None
             assert owners(" ".join(map(str, row)), names) <= {owner}, (table, row)

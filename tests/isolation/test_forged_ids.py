@@ -93,7 +93,8 @@ FORGED = {
 # What the permission `admin` is for, and nobody else may: tests/integration/http/test_administration.py.
 ADMINISTRATIVE = {
     "admin_list_users", "admin_disable_user", "admin_enable_user", "admin_list_runs", "admin_cancel_run",
-    "admin_read_audit", "admin_service_levels",
+    "admin_read_audit", "admin_service_levels", "admin_overview", "admin_get_run", "admin_list_events",
+    "admin_drain_process", "admin_resume_process",
 }  # fmt: skip
 FRAMES = {
     "authenticate": [],  # a token, which proves its owner

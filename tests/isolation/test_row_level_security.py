@@ -33,6 +33,7 @@ from netra_apex.stores.upgrading import upgrade
 OPERATIONAL = {"users", "sessions", "spent_tokens", "setup_token", "runs", "workers", "commits", "schema_migrations"}
 OPERATIONAL |= {"api_keys"}  # looked up by their hash, before it is known whose they are
 OPERATIONAL |= {"audit"}  # which has rules of its own: tests/unit/stores/test_administration.py
+OPERATIONAL |= {"incidents"}  # what became of processes
 OPERATIONAL |= {"day_parts"}  # what everybody's day has come to, naming nobody
 CONTENT = (
     "threads",

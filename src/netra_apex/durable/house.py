@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+import os
+import platform
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -18,6 +22,7 @@ from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import Run, RunStream, Seat
 from netra_apex.durable.peers import Peers
 from netra_apex.durable.recovery import Recovery
+from netra_apex.durable.reporting import Reporter
 from netra_apex.durable.runner import Desk, LocalRunner
 from netra_apex.durable.titles import Titles
 from netra_apex.durable.watch import expire, prune, tidy, watch
@@ -32,6 +37,7 @@ from netra_apex.stream.manager import WebSocketManager
 from netra_apex.stream.meter import Meter
 from netra_apex.stream.protocol import Close
 from netra_apex.stream.relay import Accepted, Cancel, Left, Relay, Steer
+from netra_apex.stream.vitals import Vitals, held
 
 LAST_WORDS_SECONDS = 1.0
 MARGIN_SECONDS = 1.0  # between clocks, and for what was on its way
@@ -92,6 +98,14 @@ class House:
             completed=self._titles.completed if settings.titles_are_asked else lambda _: None,
         )
         self.runner = LocalRunner(self.engines, self._emitter_for, means.slots, means.group, self._recovery, desk)
+        self.role = "worker"  # what it is started as; a server says that it is one
+        self.vitals = Vitals()
+        self._ends = False
+        self._drained = False
+        self.on_drained: Callable[[bool], None] = lambda _: None
+        alone = stores.presence is None
+        self._reporter = Reporter(stores.processes, self._executor, self._whole_room, self.figures, alone=alone)
+        self._reporter.on_drain = self._drain_asked
 
     @property
     def seat(self) -> Seat:
@@ -125,8 +139,9 @@ class House:
             self._mind(stack, self._relay.run())
         else:
             # Nobody else is on this database: whatever is somebody's is a dead process's.
-            for gone in await stores.turns.executors():
+            for gone in await stores.turns.executors() | await stores.processes.known():
                 count = await stores.turns.leave_all_of(gone)
+                await stores.processes.lost(gone, count)
                 log.warning("runs of the process before go on", count=count)
             self._mind(stack, tidy(means.hub))
 
@@ -136,7 +151,10 @@ class House:
                     means.manager.close_session(session_id)
 
         stores.runs.on_ended = lambda ended: means.meter.count_end(ended, stores.service.path)
+        await self._reporter.enter()
         stores.administration.on_changed = self._administered
+        self._mind(stack, self._reporter.run())
+        self._mind(stack, self.vitals.run())
         self._mind(stack, watch(self._changed, close_ended_logins, stores.runs, self.runner, self._recovery))
         self._mind(stack, expire(stores.approvals, self._left_behind))
         self._mind(stack, prune(stores.runs, self._settings.retention_days))
@@ -172,7 +190,9 @@ class House:
 
     async def drain(self) -> None:
         """Lets running runs end within NETRA_DRAIN_SECONDS, leaves the rest to others, closes the sockets."""
-        await self.runner.drain(self._settings.drain_seconds, self._means.stores.database.give_up_soon)
+        self._ends = True
+        left = await self.runner.drain(self._settings.drain_seconds, self._means.stores.database.give_up_soon)
+        await self._reporter.leave(left)
         await self._say_last_words()
         self._means.manager.close_all(Close.COME_BACK)
 
@@ -187,6 +207,8 @@ class House:
         return {
             "runs_active": means.slots.total,
             "connections": len(means.manager),
+            "loop_lag_seconds": self.vitals.lag(time.monotonic(), 60),
+            "loop_stalls_total": self.vitals.stalls,
             "events_total": dict(means.meter.events),
             "runs_total": dict(means.meter.endings),
             "compat_uses_total": {"ExecutionEngine": 0} | means.meter.old_names,
@@ -204,8 +226,46 @@ class House:
                     await asyncio.sleep(0)  # what is gathered in this turn of the loop is sent with the next
                     await self._means.stores.bus.flush()
 
+    @property
+    def executor(self) -> str:
+        """The name of this process."""
+        return self._executor
+
+    def figures(self) -> dict[str, Any]:
+        """What operators are told of this process: numbers, and nobody's name."""
+        means, now = self._means, time.monotonic()
+        return {
+            "version": version("netra-apex"),
+            "role": self.role,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "executes": means.execute,
+            "draining": self.runner.draining,
+            "runs": self.runner.live,
+            "connections": len(means.manager),
+            "streams": means.manager.streams,
+            "feeds": len(means.hub),
+            "lag_ms": round(1000 * self.vitals.lag(now, 1), 1),
+            "worst_lag_ms": round(1000 * self.vitals.lag(now, 60), 1),
+            "stalls": self.vitals.stalls,
+            "longest_stall_ms": round(1000 * self.vitals.longest_stall),
+            "failed": means.meter.failures(),
+            **held(),
+        }
+
+    def _drain_asked(self, drain: bool) -> None:  # noqa: FBT001 - what the reporter calls, with what it heard
+        """An administrator has this process take no new work, or take some again. What runs here goes on."""
+        if self._ends or drain is self._drained:
+            return
+        self._drained = self.runner.draining = drain
+        log.info("an administrator drains this process" if drain else "this process takes work again")
+        self.on_drained(drain)
+        if not drain:
+            self.runner.look()
+
     def _administered(self) -> None:
         self._news = True
+        self._reporter.look()
 
     async def _changed(self) -> bool:
         """Whether another process has written, or an administrator has done something here: others are to be told."""

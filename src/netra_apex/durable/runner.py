@@ -184,8 +184,8 @@ class LocalRunner:
                 log.warning("a run that nobody carries out is left to others", run_id=run_id)
                 await self._desk.turns.leave(user_id, run_id, epoch, self._desk.executor)
 
-    async def drain(self, seconds: float, hurry: Callable[[], None]) -> None:
-        """Lets running runs end for so long, then suspends the rest, for who takes them up.
+    async def drain(self, seconds: float, hurry: Callable[[], None]) -> int:
+        """Lets running runs end for so long, then suspends the rest, for who takes them up; how many these are.
 
         `hurry` is called in between: from then on the process is to end soon.
         """
@@ -194,10 +194,12 @@ class LocalRunner:
             async with asyncio.timeout(seconds):
                 await self._all_ended()
         hurry()
-        for run in list(self._live.values()):
+        left = list(self._live.values())
+        for run in left:
             self._suspend(run)
         await self._all_ended()
         self._desk.tell_left()
+        return len(left)
 
     async def take_turns(self) -> None:
         """Starts what waits while there is room, whenever there may be something; until it is cancelled."""

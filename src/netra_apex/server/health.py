@@ -24,6 +24,8 @@ _LABELS = {"events_total": "type", "runs_total": "ending", "compat_uses_total": 
 _HELP = {
     "runs_active": "Runs under way in this process",
     "connections": "Open sockets",
+    "loop_lag_seconds": "The latest that the event loop was within a minute",
+    "loop_stalls_total": "Times that the event loop was held up for a quarter of a second or longer",
     "events_total": "Durable events told, by type",
     "runs_total": "Runs ended, by ending",
     "compat_uses_total": "Uses of netra_apex.compat, by name",

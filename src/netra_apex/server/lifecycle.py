@@ -110,5 +110,6 @@ class Lifecycle:
                     passwords=passwords,
                     readiness=readiness,
                 )
+                runtime.house.role, runtime.house.on_drained = "server", services.set_draining
                 ready.set_result(services)
                 await over.wait()

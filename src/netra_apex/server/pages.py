@@ -7,7 +7,7 @@ from importlib.resources import files
 from string import Template
 
 from fastapi import APIRouter
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from netra_apex.server import web
 from netra_apex.server.callers import Running
@@ -54,6 +54,18 @@ async def home(services: Running) -> Response:
         return web.page()
     without_admin = not await services.runtime.stores.accounts.has_admin()
     return _HOME.answer(first="" if without_admin else "hidden", model=services.runtime.models.get(None).name)
+
+
+@router.get("/admin")
+async def admin(services: Running) -> Response:
+    """The operator's page, which is a part of the web app: what it shows it asks for as whoever is logged in."""
+    return await home(services)
+
+
+@router.get("/admin/")
+async def admin_folder() -> Response:
+    """The same page; its files are found beside `/admin`."""
+    return RedirectResponse("../admin")
 
 
 @router.get("/setup")

@@ -18,6 +18,8 @@ DATABASE_SECONDS = 2.0
 MODEL_SECONDS = 5.0  # how long a check of the model may take
 FIRST_WAIT_SECONDS = 2.0  # how long the first question waits for its answer; later ones get the last answer at once
 FRESH_SECONDS = 10.0
+WATCHED_SECONDS = 2.0  # while an administrator looks on
+HANGS_SECONDS = 1.5  # after so long without an answer an administrator is told that there is none
 
 
 class Readiness:
@@ -35,6 +37,8 @@ class Readiness:
         self._model = model
         self._checking: asyncio.Task[None] | None = None
         self._model_reason: str | None = None
+        self._model_cause: str | None = None
+        self._asked_at = 0.0
         self._checked_at: float | None = None
         self.draining = False
 
@@ -70,14 +74,26 @@ class Readiness:
         return None
 
     async def _model_state(self) -> str | None:
-        fresh = self._checked_at is not None and time.monotonic() - self._checked_at < FRESH_SECONDS
-        if not fresh and (self._checking is None or self._checking.done()):
-            self._checking = asyncio.create_task(self._check_model())
+        self._ask_model(FRESH_SECONDS)
         if self._checked_at is None and self._checking is not None:
             await asyncio.wait({self._checking}, timeout=FIRST_WAIT_SECONDS)
             if self._checked_at is None:
                 return f"model: {self._model.name} has not answered yet"
         return self._model_reason
+
+    def model_trouble(self) -> str | None:
+        """Why the model does not answer, in full: for administrators, who look on. Never waits; the next look knows."""
+        self._ask_model(WATCHED_SECONDS)
+        silent = time.monotonic() - self._asked_at
+        if self._checking is not None and not self._checking.done() and silent > HANGS_SECONDS:
+            return self._model_cause or f"{self._model.name} has not answered for {silent:.0f} s"
+        return self._model_cause
+
+    def _ask_model(self, fresh_seconds: float) -> None:
+        fresh = self._checked_at is not None and time.monotonic() - self._checked_at < fresh_seconds
+        if not fresh and (self._checking is None or self._checking.done()):
+            self._asked_at = time.monotonic()
+            self._checking = asyncio.create_task(self._check_model())
 
     async def _check_model(self) -> None:
         try:
@@ -89,8 +105,10 @@ class Readiness:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - a model's own code: whatever it raises, it does not answer
             reason = sentence(error)
+        self._model_cause = reason
         if reason is not None:
-            # Only here: the answer goes to anybody, and the reason may name inner addresses or quote the provider.
+            # Only there and in the log: the answer goes to anybody, and the reason may name inner addresses or quote
+            # the provider.
             log.warning("the model does not answer", model=self._model.name, reason=reason)
             reason = f"model: {self._model.name} does not answer; the log and `netra doctor` say why"
         self._model_reason = reason

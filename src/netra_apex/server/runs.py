@@ -13,7 +13,7 @@ from netra_apex.server.shapes import AcceptedShape, NewRun, RunShape
 
 router = APIRouter(prefix="/api", tags=["runs"], dependencies=SECURITY)
 
-_EVENTS: dict[str, Any] = {
+EVENTS: dict[str, Any] = {
     "description": "The events, or their stream",
     "content": {
         "application/json": {
@@ -67,7 +67,7 @@ async def cancel_run(run_id: str, principal: Caller, services: Running) -> RunSh
     "/runs/{run_id}/events",
     operation_id="list_events",
     response_class=Response,
-    responses={200: _EVENTS, **responses(401, 404, 422, 429)},
+    responses={200: EVENTS, **responses(401, 404, 422, 429)},
 )
 async def events(
     run_id: str,

@@ -19,6 +19,10 @@ class Services:
     passwords: Passwords
     readiness: Readiness
 
+    def set_draining(self, draining: bool) -> None:  # noqa: FBT001 - what the house calls, with what it was asked
+        """An administrator has this process take no new work, or take some again."""
+        self.runtime.admission.draining = self.readiness.draining = draining
+
     def start_draining(self) -> None:
         """From now on new messages are refused and `/readyz` says so; what runs goes on."""
         self.runtime.start_draining()

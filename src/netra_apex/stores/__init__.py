@@ -19,6 +19,7 @@ from netra_apex.stores.keys import KeyStore
 from netra_apex.stores.memories import MemoryLimits, MemoryStore
 from netra_apex.stores.postgres import Postgres
 from netra_apex.stores.presence import PostgresPresence
+from netra_apex.stores.processes import ProcessStore
 from netra_apex.stores.questions import QuestionStore
 from netra_apex.stores.runs import RunStore
 from netra_apex.stores.sealing import Seal
@@ -49,6 +50,7 @@ class Stores:
     memories: MemoryStore
     administration: AdministrationStore
     keys: KeyStore
+    processes: ProcessStore
     service: ServiceStore
     presence: PostgresPresence | None = None
     bus: PostgresBus | None = None
@@ -111,6 +113,7 @@ def _stores(
         memories=MemoryStore(database, MemoryLimits(settings.memories_per_user, settings.memory_characters)),
         administration=AdministrationStore(database),
         keys=KeyStore(database),
+        processes=ProcessStore(database),
         service=ServiceStore.of(database, settings),
         presence=presence,
         bus=bus,

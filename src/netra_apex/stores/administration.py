@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from netra_apex.core.accounts import User, check_username
-from netra_apex.core.administration import OPERATOR, Actor, AuditEntry
+from netra_apex.core.administration import OPERATOR, Actor, AuditEntry, Overview, ProcessState, RunState
 from netra_apex.core.conversations import Page
 from netra_apex.core.ids import new_id
 from netra_apex.core.permissions import ADMIN, allows
@@ -19,11 +19,13 @@ from netra_apex.errors import Forbidden, Invalid, NotFound
 from netra_apex.stores.accounts import SQL as ACCOUNTS
 from netra_apex.stores.accounts import user_of
 from netra_apex.stores.database import Database, Row, Transaction
+from netra_apex.stores.operation import incident_of, load_of, processes_of, state_of
 from netra_apex.stores.rows import LATEST, from_ms, may_be_id, now_ms, page_of, read_cursor, run_of
 from netra_apex.stores.statements import statements
 
 SQL, RUNS = statements("administration"), statements("runs")
 ADMINS = "the administrators"  # a lock, and no user: names have no blanks
+SHOWN_OPEN, SHOWN_ENDED, SHOWN_INCIDENTS = 200, 50, 50
 R = TypeVar("R")
 Work = Callable[[Transaction, dict[str, Any]], Awaitable[R]]
 """What is done. It notes what the audit is to say in the row that it is given, and refuses before it writes."""
@@ -132,6 +134,87 @@ class AdministrationStore:
         await self._audited(actor, action, work)
         return (time.perf_counter() - began) * 1000
 
+    async def overview(self, actor: Actor) -> Overview:
+        """How it stands now, for one who began to watch.
+
+        Raises:
+            Forbidden: the actor is no administrator, or is none any more.
+        """
+        _check(actor, "watch")
+
+        async def job(tx: Transaction) -> Overview:
+            if await tx.one(SQL["is_admin"], {"user_id": actor.user_id}) is None:
+                raise _no_admin(actor, "watch")
+            return Overview(
+                at=from_ms(now_ms()),
+                loads=tuple(load_of(row) for row in await tx.all(SQL["loads"], {})),
+                runs=tuple(state_of(row) for row in await tx.all(SQL["open_runs"], {"limit": SHOWN_OPEN})),
+                ended=tuple(state_of(row) for row in await tx.all(SQL["ended_runs"], {"limit": SHOWN_ENDED})),
+                processes=processes_of(await tx.all(SQL["processes"], {})),
+                incidents=tuple(incident_of(row) for row in await tx.all(SQL["incidents"], {"limit": SHOWN_INCIDENTS})),
+            )
+
+        return await self._database.read(job, user=actor.user_id)
+
+    async def show_run(self, actor: Actor, run_id: str) -> RunState:
+        """A run of anybody, and how it is carried out.
+
+        Raises:
+            Forbidden: the actor is no administrator.
+            NotFound: there is no such run.
+        """
+        return await self._of_run(actor, "show_run", run_id)
+
+    async def read_events(self, actor: Actor, run_id: str) -> RunState:
+        """Whose run it is, for one who is about to read, as its owner, what it told.
+
+        The row in the audit is there before anything is read.
+
+        Raises:
+            Forbidden: the actor is no administrator.
+            NotFound: there is no such run.
+        """
+        return await self._of_run(actor, "read_events", run_id)
+
+    async def drain(self, actor: Actor, executor: str, *, draining: bool) -> ProcessState:
+        """Asks a process to take no new work, or to take some again; it does so within about a second.
+
+        Raises:
+            Forbidden: the actor is no administrator.
+            NotFound: there is no such process.
+        """
+
+        async def work(tx: Transaction, row: dict[str, Any]) -> ProcessState:
+            named = {"executor": executor, "draining": int(draining)}
+            if not may_be_id(executor) or not await tx.run(SQL["drain"], named):
+                raise NotFound("process", executor)
+            row["details"] = {"executor": executor}
+            found = processes_of(await tx.all(SQL["processes"], {}))
+            return next(each for each in found if each.executor == executor)
+
+        done = await self._audited(actor, "drain_process" if draining else "resume_process", work)
+        self.on_changed()
+        return done
+
+    async def is_administrator(self, actor: Actor) -> bool:
+        """Whether the actor is one still: the account has the permission, and is not disabled."""
+        if not allows(actor.permissions, ADMIN):
+            return False
+        asked = {"user_id": actor.user_id}
+        return await self._database.read(lambda tx: tx.one(SQL["is_admin"], asked), user=actor.user_id) is not None
+
+    async def _of_run(self, actor: Actor, action: str, run_id: str) -> RunState:
+        async def work(tx: Transaction, row: dict[str, Any]) -> RunState:
+            found = await tx.one(SQL["run"], {"run_id": run_id}) if may_be_id(run_id) else None
+            if found is None:
+                raise NotFound("run", run_id)
+            state = state_of(found)
+            row["subject"] = state.run.user_id
+            row["details"] = {"run_id": run_id, "status": str(state.run.status)}
+            return state
+
+        return await self._audited(actor, action, work)
+
     async def _listed(self, actor: Actor, name: str, values: dict[str, Any], limit: int) -> list[Row]:
         async def work(tx: Transaction, row: dict[str, Any]) -> list[Row]:
             found = await tx.all(SQL[name], values | {"limit": limit + 1})
@@ -142,14 +225,13 @@ class AdministrationStore:
 
     async def _audited(self, actor: Actor, action: str, work: Work[R]) -> R:
         """Does it in one transaction with its row in the audit."""
-        if not allows(actor.permissions, ADMIN):
-            raise Forbidden(f"{action} needs the permission {ADMIN}")
+        _check(actor, action)
 
         async def job(tx: Transaction) -> R:
             # Two who disable one another at once: the second is found to be none any more.
             await tx.lock(ADMINS)
             if await tx.one(SQL["is_admin"], {"user_id": actor.user_id}) is None:
-                raise Forbidden(f"{action} needs an account with the permission {ADMIN}, which {actor.user_id} has not")
+                raise _no_admin(actor, action)
             row: dict[str, Any] = {"subject": None, "details": {}}
             done = await work(tx, row)
             row |= {"audit_id": new_id("adt"), "now": now_ms(), "actor": actor.user_id, "action": action}
@@ -158,6 +240,15 @@ class AdministrationStore:
             return done
 
         return await self._database.write(job, user=actor.user_id, alone=True)
+
+
+def _check(actor: Actor, action: str) -> None:
+    if not allows(actor.permissions, ADMIN):
+        raise Forbidden(f"{action} needs the permission {ADMIN}")
+
+
+def _no_admin(actor: Actor, action: str) -> Forbidden:
+    return Forbidden(f"{action} needs an account with the permission {ADMIN}, which {actor.user_id} has not")
 
 
 def _before(cursor: str | None) -> dict[str, Any]:

@@ -77,8 +77,11 @@ class ApprovalStore:
             assert open_ones is not None
             waits = not untold[0] and bool(open_ones[0])
             status = RunStatus.WAITING if waits else RunStatus.QUEUED
-            until, since = (open_ones[1], now_ms()) if waits else (None, None)
-            await tx.run(SQL["park"], values | {"status": status, "wakes_at": until, "parked_at": since})
+            _, wakes_at, since, approvals_open, questions_open = open_ones
+            until, parked_at = (wakes_at, now_ms()) if waits else (None, None)
+            left = {"status": status, "wakes_at": until, "parked_at": parked_at, "waits_since": since}
+            left |= {"approvals_open": approvals_open, "questions_open": questions_open}
+            await tx.run(SQL["park"], values | left)
             return waits
 
         # In the user's lane: after everything that the run has told.

@@ -80,6 +80,10 @@ class Database(Protocol):
         """The process ends: a database that is gone is waited for briefly from now on, by whoever waits already too."""
         ...
 
+    def trouble(self) -> str | None:
+        """Why it cannot be reached now, in a sentence for operators; None where nothing is known to be wrong."""
+        ...
+
     async def check(self) -> None:
         """Writes what is there already, down to the disk. Raises: StoreError: nothing can be written."""
         ...

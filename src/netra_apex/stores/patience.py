@@ -21,6 +21,7 @@ class Patience:
         self._seconds = seconds
         self._last: float | None = None
         self._riding: dict[asyncio.Timeout, float] = {}  # since when
+        self.trouble: BaseException | None = None  # why the database could not be reached, since it last answered
 
     async def riding_out(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `work` gives; done again while the database is gone, or had two transactions in each other's way."""
@@ -29,16 +30,23 @@ class Patience:
             self._riding[limit] = began
             try:
                 async for attempt in AsyncRetrying(
-                    retry=retry_if_exception(lambda error: lost(error) or in_the_way(error)),
+                    retry=retry_if_exception(self._passes),
                     stop=stop_after_delay(self._seconds),
                     wait=wait_random_exponential(0.05, max=1.0),
                     reraise=True,
                 ):
                     with attempt:
-                        return await work()
+                        done = await work()
+                        self.trouble = None
+                        return done
             finally:
                 del self._riding[limit]
         raise AssertionError("it either gives or raises")
+
+    def _passes(self, error: BaseException) -> bool:
+        if gone := lost(error):
+            self.trouble = error
+        return gone or in_the_way(error)
 
     def give_up_soon(self) -> None:
         """From now on waits briefly, for what is being waited for as well."""

@@ -113,6 +113,11 @@ class Postgres:
         """See `Database.give_up_soon`."""
         self.patience.give_up_soon()
 
+    def trouble(self) -> str | None:
+        """See `Database.trouble`."""
+        error = self.patience.trouble
+        return None if error is None else str(as_ours(error, self.server))
+
     async def check(self) -> None:
         """See `Database.check`."""
 

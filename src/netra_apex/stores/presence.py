@@ -13,6 +13,7 @@ from netra_apex.errors import ConfigurationError, StoreError
 from netra_apex.stores.connecting import Connection, our_errors
 from netra_apex.stores.database import Row, Transaction
 from netra_apex.stores.postgres import Postgres
+from netra_apex.stores.processes import note
 from netra_apex.stores.sealing import Seal
 from netra_apex.stores.statements import statements
 
@@ -83,8 +84,11 @@ class PostgresPresence:
                 return None
             if await tx.one(SQL["lives"], values) is not None:
                 return None
-            await tx.run(SQL["forget"], values)
-            return await tx.run(SQL["leave_all"], values)
+            known = await tx.run(SQL["forget"], values)
+            runs = await tx.run(SQL["leave_all"], values)
+            if known or runs:  # another may have buried it in this moment
+                await note(tx, "lost", executor, runs)
+            return runs
 
         return await self._database.write(job, user=None, alone=True)
 

@@ -316,6 +316,10 @@ class SQLite:
     def give_up_soon(self) -> None:
         """See `Database.give_up_soon`. A file is waited for by nobody."""
 
+    def trouble(self) -> str | None:
+        """See `Database.trouble`. What is wrong with a file is found by asking it."""
+        return None
+
     async def check(self) -> None:
         """See `Database.check`."""
         await self.file.check()

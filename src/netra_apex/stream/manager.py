@@ -1,5 +1,6 @@
 """`WebSocketManager`: who is connected to this process. It counts, finds and closes; it never addresses content."""
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -27,6 +28,7 @@ class WebSocketManager:
         self._connections: dict[str, dict[str, Connection]] = {}
         self._streams: Counter[str] = Counter()
         self._count = 0
+        self.closed = asyncio.Event()  # the process ends: what would be open for ever ends by itself
 
     def add(self, connection: Connection) -> None:
         """Takes a connection in.
@@ -65,6 +67,11 @@ class WebSocketManager:
             if not self._streams[user_id]:
                 del self._streams[user_id]
 
+    @property
+    def streams(self) -> int:
+        """How many event streams are open."""
+        return self._streams.total()
+
     def close_session(self, session_id: str, code: int = 4401) -> None:
         """Closes the sockets of a login that has ended."""
         for connection in self.all():
@@ -72,7 +79,8 @@ class WebSocketManager:
                 connection.close(code)
 
     def close_all(self, code: int) -> None:
-        """Closes every socket."""
+        """Closes every socket, as the process ends."""
+        self.closed.set()
         for connection in self.all():
             connection.close(code)
 

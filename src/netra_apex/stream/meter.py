@@ -1,11 +1,12 @@
 """Counts of what was told, for the metrics: by type, ending, cause and model, never by user."""
 
+import time
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from itertools import accumulate
 
 from netra_apex.core.budgets import dollars
-from netra_apex.core.events import CallError, DurableEvent, ToolCompleted, is_terminal
+from netra_apex.core.events import AgentFailed, CallError, DurableEvent, ToolCompleted, is_terminal
 from netra_apex.core.golden import Ended, GoldenPath
 from netra_apex.core.service import METRICS, delivered
 
@@ -14,6 +15,7 @@ STORE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 CODES = frozenset(
     {"denied", "unknown_tool", "invalid_arguments", "timeout", "cancelled", "rejected", "expired", "unknown_outcome"}
 )  # of failed calls; any other is an `error`, so that nobody's code makes a label
+FAILURES = 1000  # that are remembered for a minute
 
 
 class Histogram:
@@ -56,6 +58,7 @@ class Meter:
         self.cost_usd: dict[str, float] = {}
         self.times: dict[str, Histogram] = {metric: Histogram(RUN_SECONDS) for metric in METRICS}
         self.storing = Histogram(STORE_SECONDS)
+        self._failures: deque[tuple[float, str]] = deque(maxlen=FAILURES)
 
     def count(self, event: DurableEvent) -> None:
         """Counts an event that was stored and told."""
@@ -63,6 +66,8 @@ class Meter:
         self.events[kind] += 1
         if is_terminal(event):
             self.endings[kind] += 1
+            if isinstance(event, AgentFailed):
+                self._failures.append((time.monotonic(), event.code))
         elif isinstance(event, ToolCompleted):
             self.calls[_outcome(event)] += 1
 
@@ -89,6 +94,11 @@ class Meter:
                 self.times[metric].observe((at - ended.accepted_at) / 1000)
         if ended.completed:
             self.times["completion_ms"].observe(ended.counted_ms / 1000)
+
+    def failures(self, seconds: float = 60.0) -> dict[str, int]:
+        """How many runs have failed here so lately, by their code."""
+        since = time.monotonic() - seconds
+        return dict(Counter(code for at, code in self._failures if at >= since))
 
     def count_old_name(self, name: str) -> None:
         """Counts a use of a name of `netra_apex.compat`."""

@@ -11,6 +11,11 @@ ROUTES = [
     ("POST", "/api/admin/runs/run_1/cancel"),
     ("GET", "/api/admin/audit"),
     ("GET", "/api/admin/service-levels"),
+    ("GET", "/api/admin/overview"),
+    ("GET", "/api/admin/runs/run_1"),
+    ("GET", "/api/admin/runs/run_1/events"),
+    ("POST", "/api/admin/processes/exe_1/drain"),
+    ("POST", "/api/admin/processes/exe_1/resume"),
 ]
 
 

@@ -78,8 +78,13 @@ def test_every_route_is_in_the_document_but_the_pages_and_the_socket():
     paths = APP.openapi()["paths"]
     assert set(paths) == {
         "/api/admin/audit",
+        "/api/admin/overview",
+        "/api/admin/processes/{executor}/drain",
+        "/api/admin/processes/{executor}/resume",
         "/api/admin/runs",
+        "/api/admin/runs/{run_id}",
         "/api/admin/runs/{run_id}/cancel",
+        "/api/admin/runs/{run_id}/events",
         "/api/admin/users",
         "/api/admin/users/{username}/disable",
         "/api/admin/users/{username}/enable",

@@ -1,6 +1,7 @@
 """What administrators do, on both databases: only they, only with a row in the audit, which nobody changes."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from netra_apex.stores.sqlite import SQLite
 
 ADMIN = frozenset({"admin"})
 ROOT = Actor(user_id="root", permissions=ADMIN)
+NOBODYS = ("list_users", "list_runs", "read_audit", "watch", "drain_process", "resume_process")
 
 
 def with_stores(home: Path, main: Callable[[Stores], Awaitable[None]]) -> None:
@@ -24,6 +26,7 @@ def with_stores(home: Path, main: Callable[[Stores], Awaitable[None]]) -> None:
             await stores.accounts.add_user("root", "h", ADMIN)
             await stores.accounts.add_user("second", "h", ADMIN)
             await stores.accounts.add_user("ada", "h", frozenset({"orders:read"}))
+            await stores.processes.enter("exe_tests", 1, {})
             await main(stores)
 
     run(bounded(), limit=60)
@@ -43,6 +46,11 @@ def each_of(stores: Stores, run_id: str) -> dict[str, Callable[[Actor], Awaitabl
         "list_runs": lambda actor: there.runs(actor),
         "cancel_run": lambda actor: there.cancel_run(actor, run_id),
         "read_audit": lambda actor: there.audit(actor),
+        "watch": lambda actor: there.look(actor, "watch", {}),
+        "show_run": lambda actor: there.show_run(actor, run_id),
+        "read_events": lambda actor: there.read_events(actor, run_id),
+        "drain_process": lambda actor: there.drain(actor, "exe_tests", draining=True),
+        "resume_process": lambda actor: there.drain(actor, "exe_tests", draining=False),
     }
 
 
@@ -51,12 +59,12 @@ def test_each_access_leaves_one_row_and_the_run_that_made_it(tmp_path: Path) -> 
         accepted = await accept(stores, "ada")
         actor = Actor(user_id="root", permissions=ADMIN, run_id="run_of_root")
         for action, ask in each_of(stores, accepted.run_id).items():
-            before = len(await actions(stores))
+            before = Counter(await actions(stores))
             await ask(actor)
-            (*_, last) = await actions(stores)
-            assert len(await actions(stores)) == before + 1
+            ((last, count),) = (Counter(await actions(stores)) - before).items()
+            assert count == 1
             assert last[:2] == ("root", action)
-            assert last[2] == (None if action.startswith(("list", "read")) else "ada")
+            assert last[2] == (None if action in NOBODYS else "ada")
         entries = (await stores.administration.audit(actor, limit=200)).items
         assert {entry.run_id for entry in entries} == {"run_of_root"}
         cancelled = next(entry for entry in entries if entry.action == "cancel_run")
@@ -228,5 +236,42 @@ def test_nobody_writes_a_row_in_anothers_name(tmp_path: Path) -> None:
         await stores.administration.users(ROOT)
         for user in (None, "ada"):
             assert await stores.database.read(lambda tx: tx.all("select * from audit", {}), user=user) == []
+
+    with_stores(tmp_path, main)
+
+
+def test_an_overview_is_for_administrators_and_is_no_row(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        accepted = await accept(stores, "ada", "my own words")
+        overview = await stores.administration.overview(ROOT)
+        assert [state.run.run_id for state in overview.runs] == [accepted.run_id]
+        ((load),) = overview.loads
+        assert (load.user_id, load.queued + load.running, load.waiting) == ("ada", 1, 0)
+        ((process),) = overview.processes
+        assert (process.executor, process.silent_ms, process.draining) == ("exe_tests", 0, False)
+        assert [(each.kind, each.executor) for each in overview.incidents] == [("started", "exe_tests")]
+        for stranger in (Actor(user_id="ada", permissions=ADMIN), Actor(user_id="root", permissions=frozenset())):
+            with pytest.raises(Forbidden):
+                await stores.administration.overview(stranger)
+            assert not await stores.administration.is_administrator(stranger)
+        assert await stores.administration.is_administrator(ROOT)
+        assert await actions(stores) == []
+
+    with_stores(tmp_path, main)
+
+
+def test_a_process_is_asked_to_drain_and_hears_of_it_with_its_next_report(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        processes = stores.processes
+        assert await processes.report("exe_tests", 1, {"pid": 7}) is False
+        assert (await stores.administration.drain(ROOT, "exe_tests", draining=True)).figures == {"pid": 7}
+        assert await processes.report("exe_tests", 1, {"pid": 8}) is True
+        assert await processes.is_asked_to_drain("exe_tests")
+        with pytest.raises(NotFound):
+            await stores.administration.drain(ROOT, "exe_none", draining=True)
+        await processes.lost("exe_tests", 3)
+        assert await processes.known() == frozenset()
+        incidents = (await stores.administration.overview(ROOT)).incidents
+        assert {(each.kind, each.runs) for each in incidents} == {("started", 0), ("lost", 3)}
 
     with_stores(tmp_path, main)

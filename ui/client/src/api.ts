@@ -650,6 +650,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Overview
+         * @description How everything stands; with `Accept: text/event-stream` every second, and one row in the audit for all of it.
+         */
+        get: operations["admin_overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/users": {
         parameters: {
             query?: never;
@@ -730,6 +750,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/runs/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Run
+         * @description A run of any user, and how it is carried out.
+         */
+        get: operations["admin_get_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/runs/{run_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events
+         * @description What a run of any user told, read as its owner; with `Accept: text/event-stream` live.
+         */
+        get: operations["admin_list_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/runs/{run_id}/cancel": {
         parameters: {
             query?: never;
@@ -744,6 +804,46 @@ export interface paths {
          * @description Has a run of any user end; the answer is the run as it was found.
          */
         post: operations["admin_cancel_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/processes/{executor}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Drain
+         * @description Has a process take no new work, within about a second; what runs there goes on.
+         */
+        post: operations["admin_drain_process"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/processes/{executor}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description Has a process that was drained take work again.
+         */
+        post: operations["admin_resume_process"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1084,6 +1184,54 @@ export interface components {
             message: string;
         };
         /**
+         * FiguresShape
+         * @description What a process says of itself. `failed` are the runs that failed there within a minute, by code.
+         *
+         *     `feeds` are the runs that it tells of; these, tasks, threads, files and memory show a leak by growing without end.
+         */
+        FiguresShape: {
+            /** Version */
+            version: string;
+            /** Role */
+            role: string;
+            /** Host */
+            host: string;
+            /** Pid */
+            pid: number;
+            /** Executes */
+            executes: boolean;
+            /** Draining */
+            draining: boolean;
+            /** Runs */
+            runs: number;
+            /** Connections */
+            connections: number;
+            /** Streams */
+            streams: number;
+            /** Feeds */
+            feeds: number;
+            /** Lag Ms */
+            lag_ms: number;
+            /** Worst Lag Ms */
+            worst_lag_ms: number;
+            /** Stalls */
+            stalls: number;
+            /** Longest Stall Ms */
+            longest_stall_ms: number;
+            /** Failed */
+            failed: {
+                [key: string]: number;
+            };
+            /** Tasks */
+            tasks: number;
+            /** Threads */
+            threads: number;
+            /** Memory Bytes */
+            memory_bytes: number | null;
+            /** Open Files */
+            open_files: number | null;
+        };
+        /**
          * FileShape
          * @description A file of a thread.
          */
@@ -1143,6 +1291,26 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * IncidentShape
+         * @description A process began, ended in order, or was `lost` with so many runs.
+         */
+        IncidentShape: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "started" | "stopped" | "lost";
+            /** Executor */
+            executor: string;
+            /** Runs */
+            runs: number;
         };
         /**
          * KeyShape
@@ -1318,6 +1486,30 @@ export interface components {
             items: components["schemas"]["ThreadShape"][];
             /** Next Cursor */
             next_cursor?: string | null;
+        };
+        /**
+         * LoadShape
+         * @description How many runs of a user have not ended, and how they stand. `left` wait to be taken up again.
+         */
+        LoadShape: {
+            /** User Id */
+            user_id: string;
+            /** Running */
+            running: number;
+            /** Queued */
+            queued: number;
+            /** Left */
+            left: number;
+            /** Waiting */
+            waiting: number;
+            /** Approvals */
+            approvals: number;
+            /** Questions */
+            questions: number;
+            /** Queued Since */
+            queued_since: string | null;
+            /** Waits Since */
+            waits_since: string | null;
         };
         /**
          * LoginShape
@@ -1563,6 +1755,33 @@ export interface components {
             runs: components["schemas"]["RunShape"][];
         };
         /**
+         * OverviewShape
+         * @description How it stands. Not `complete` while the database is away: `loads`, `runs` and `ended` are then not known.
+         */
+        OverviewShape: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Complete */
+            complete: boolean;
+            /** Executor */
+            executor: string;
+            /** Problems */
+            problems: components["schemas"]["ProblemShape"][];
+            /** Loads */
+            loads: components["schemas"]["LoadShape"][];
+            /** Runs */
+            runs: components["schemas"]["RunStateShape"][];
+            /** Ended */
+            ended: components["schemas"]["RunStateShape"][];
+            /** Processes */
+            processes: components["schemas"]["ProcessShape"][];
+            /** Incidents */
+            incidents: components["schemas"]["IncidentShape"][];
+        };
+        /**
          * PartShape
          * @description The runs of one agent, model or user.
          */
@@ -1630,6 +1849,46 @@ export interface components {
              * Format: date-time
              */
             at: string;
+        };
+        /**
+         * ProblemShape
+         * @description What is wrong now, why, and since when that is known here. `executor` is the process that it is about.
+         */
+        ProblemShape: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "database" | "model" | "lost" | "silent" | "stalled" | "failing" | "nobody";
+            /** Cause */
+            cause: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Executor */
+            executor?: string | null;
+        };
+        /**
+         * ProcessShape
+         * @description A process. `draining`: it is asked to take no new work; `figures.draining`: it takes none.
+         */
+        ProcessShape: {
+            /** Executor */
+            executor: string;
+            /** Room */
+            room: number;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Silent Ms */
+            silent_ms: number;
+            /** Draining */
+            draining: boolean;
+            figures: components["schemas"]["FiguresShape"] | null;
         };
         /**
          * QuestionShape
@@ -1703,6 +1962,42 @@ export interface components {
             created_at: string;
             /** Ended At */
             ended_at: string | null;
+        };
+        /**
+         * RunStateShape
+         * @description A run and how it is carried out. `taken_up` counts who carried it on after the first: a takeover, a decision.
+         */
+        RunStateShape: {
+            /** Run Id */
+            run_id: string;
+            /** Thread Id */
+            thread_id: string;
+            /** Message Id */
+            message_id: string;
+            /** Agent */
+            agent: string;
+            status: components["schemas"]["RunStatus"];
+            /** Last Seq */
+            last_seq: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Ended At */
+            ended_at: string | null;
+            /** User Id */
+            user_id: string;
+            /** Executor */
+            executor: string | null;
+            /** Taken Up */
+            taken_up: number;
+            /** Approvals */
+            approvals: number;
+            /** Questions */
+            questions: number;
+            /** Waits Since */
+            waits_since: string | null;
         };
         /**
          * RunStatus
@@ -4311,6 +4606,72 @@ export interface operations {
             };
         };
     };
+    admin_overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it stands, or the stream of that */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverviewShape"];
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     admin_list_users: {
         parameters: {
             query?: {
@@ -4568,6 +4929,156 @@ export interface operations {
             };
         };
     };
+    admin_get_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunStateShape"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_list_events: {
+        parameters: {
+            query?: {
+                /** @description The last seq that is known already */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events, or their stream */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        events: Record<string, never>[];
+                        last_seq: number;
+                    };
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     admin_cancel_run: {
         parameters: {
             query?: never;
@@ -4586,6 +5097,140 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AnyRunShape"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_drain_process: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executor: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProcessShape"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_resume_process: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executor: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProcessShape"];
                 };
             };
             /** @description Unauthorized */

@@ -36,10 +36,12 @@ select question_id, case when content is null then 'expired' else 'answer' end,
 from questions where user_id = :user_id and run_id = :run_id and closed_at is not null;
 
 -- name: undecided
-select count(*), min(expires_at) from (
-  select expires_at from approvals where user_id = :user_id and run_id = :run_id and decision is null
+select count(*), min(expires_at), min(since), coalesce(sum(approval), 0), coalesce(sum(1 - approval), 0) from (
+  select expires_at, requested_at as since, 1 as approval from approvals
+  where user_id = :user_id and run_id = :run_id and decision is null
   union all
-  select expires_at from questions where user_id = :user_id and run_id = :run_id and closed_at is null
+  select expires_at, asked_at, 0 from questions
+  where user_id = :user_id and run_id = :run_id and closed_at is null
 ) as asked;
 
 -- name: decided_and_not_told
@@ -51,7 +53,8 @@ select count(*) from (
 
 -- name: park
 update runs set status = :status, wakes_at = cast(:wakes_at as bigint), executor = null, posted = 1,
-  parked_at = cast(:parked_at as bigint)
+  parked_at = cast(:parked_at as bigint),
+  waits_since = cast(:waits_since as bigint), approvals_open = :approvals_open, questions_open = :questions_open
 where user_id = :user_id and run_id = :run_id and epoch = :epoch and ended_at is null;
 
 -- name: tell
