@@ -38,7 +38,8 @@ export function Timeline({ view, store, runId }: { view: RunView | null; store: 
   );
 }
 
-function Agent({ agent }: { agent: AgentView }): ReactElement {
+/** An agent with its thoughts and calls, and its members below theirs. */
+export function Agent({ agent }: { agent: AgentView }): ReactElement {
   return (
     <ol className="agent" aria-label={agent.agent}>
       {agent.depth > 0 && (

@@ -1,6 +1,6 @@
 import { unwrap, type Schemas } from "@netra-apex/client";
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
-import { LogOut, Pencil, Plus, Trash2 } from "lucide-react";
+import { Activity, LogOut, Pencil, Plus, Trash2 } from "lucide-react";
 import { useDeferredValue, useState, type ReactElement } from "react";
 import { Link, useLocation } from "wouter";
 import { netra } from "../session/netra";
@@ -47,6 +47,11 @@ export function Sidebar({ user }: { user: User }): ReactElement {
       )}
       <footer>
         <span title={user.user_id}>{user.username}</span>
+        {user.permissions.includes("admin") && (
+          <Link href="/admin" className="icon-button" aria-label="Operation" title="Operation">
+            <Activity aria-hidden size={16} />
+          </Link>
+        )}
         <button type="button" className="icon-button" aria-label="Log out" title="Log out" onClick={() => void logout()}>
           <LogOut aria-hidden size={16} />
         </button>

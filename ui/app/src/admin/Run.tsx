@@ -1,0 +1,210 @@
+import { unwrap, type DurableEvent } from "@netra-apex/client";
+import { useQuery } from "@tanstack/react-query";
+import { ArrowLeft, Pause, Play, SkipBack, SkipForward, StepBack, StepForward } from "lucide-react";
+import { useEffect, useMemo, useState, useSyncExternalStore, type ReactElement } from "react";
+import { Link } from "wouter";
+import { Agent } from "../run/Timeline";
+import { RunView } from "../run/view";
+import { netra } from "../session/netra";
+import { brief, day, span } from "./format";
+import { Cancel, StatusOf } from "./Runs";
+import { Told } from "./told";
+
+const SPEEDS = [1, 4, 16] as const;
+const LONGEST_MS = 3000; // a pause of a replay, however long nothing happened
+
+/** A run of anybody: what it told, as its owner sees it, at its end or at any moment before. */
+export function Run({ runId }: { runId: string }): ReactElement {
+  const told = useMemo(() => new Told(runId), [runId]);
+  useEffect(() => {
+    told.open();
+    return () => told.close();
+  }, [told]);
+  const version = useSyncExternalStore(told.subscribe, told.snapshot);
+  const run = useQuery({
+    queryKey: ["admin", "run", runId, told.ended],
+    queryFn: () => unwrap(netra.api.GET("/api/admin/runs/{run_id}", { params: { path: { run_id: runId } } })),
+    staleTime: Infinity,
+    placeholderData: (before) => before,
+  });
+  const { events } = told;
+  const [at, setAt] = useState<number | null>(null); // null: with the last one
+  const shown = at ?? events.length;
+  const view = useMemo(() => viewOf(runId, events.slice(0, shown)), [runId, events, shown]);
+  void version;
+  return (
+    <>
+      <div className="row">
+        <h2>
+          <Link href="/admin/runs" className="icon-button" aria-label="All runs">
+            <ArrowLeft aria-hidden size={16} />
+          </Link>{" "}
+          Run <code title={runId}>{brief(runId)}</code>
+        </h2>
+        {run.data?.ended_at === null && !told.ended && <Cancel runId={runId} />}
+      </div>
+      {run.error && <p role="alert">{run.error.message}</p>}
+      {run.data && (
+        <dl className="facts">
+          <Fact name="User" value={run.data.user_id} />
+          <Fact name="Agent" value={run.data.agent} />
+          <Fact name="Status" value={<StatusOf run={run.data} />} />
+          <Fact name="Begun" value={day(run.data.created_at)} />
+          <Fact name="Took" value={run.data.ended_at ? span(Date.parse(run.data.ended_at) - Date.parse(run.data.created_at)) : "runs"} />
+          <Fact name="Process" value={run.data.executor ? <code title={run.data.executor}>{brief(run.data.executor)}</code> : "–"} />
+          <Fact name="Taken up" value={String(run.data.taken_up)} />
+        </dl>
+      )}
+      {told.away && <p role="status">The stream is away, and comes back by itself.</p>}
+      {events.length > 0 && (
+        <>
+          <Replay events={events} at={at} setAt={setAt} />
+          <div className="columns">
+            <section>
+              <h3>Timeline</h3>
+              {view.task !== null && <p className="asked">{said(view.task)}</p>}
+              {view.root !== null && (
+                <div className="timeline">
+                  <Agent agent={view.root} />
+                </div>
+              )}
+              {view.texts.map((text) => (
+                <p key={text.messageId} className="plain answer">
+                  {text.text}
+                </p>
+              ))}
+              {view.root?.failure && (
+                <p className="failed">
+                  {view.root.failure.message} <code>{view.root.failure.code}</code>
+                </p>
+              )}
+            </section>
+            <section>
+              <h3>Events</h3>
+              <EventList events={events} shown={shown} setAt={setAt} />
+            </section>
+          </div>
+        </>
+      )}
+    </>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: ReactElement | string }): ReactElement {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+/** Steps through the events in time: by hand, or as fast as they came, or faster. */
+function Replay({ events, at, setAt }: { events: DurableEvent[]; at: number | null; setAt: (at: number | null) => void }): ReactElement {
+  const [speed, setSpeed] = useState<number>(4);
+  const [playing, setPlaying] = useState(false);
+  const shown = at ?? events.length;
+  useEffect(() => {
+    if (!playing) return;
+    if (shown >= events.length) {
+      setPlaying(false);
+      return;
+    }
+    const pause = Math.min(LONGEST_MS, (time(events, shown + 1) - time(events, shown)) / speed);
+    const timer = setTimeout(() => setAt(shown + 1), Math.max(30, pause));
+    return () => clearTimeout(timer);
+  }, [playing, shown, events, speed, setAt]);
+  const to = (next: number) => {
+    setPlaying(false);
+    setAt(next >= events.length ? null : Math.max(1, next));
+  };
+  const play = () => {
+    if (!playing && shown >= events.length) setAt(1);
+    setPlaying(!playing);
+  };
+  const now = `event ${shown} of ${events.length}, ${span(time(events, shown) - time(events, 1))} after the first`;
+  return (
+    <div className="replay" role="group" aria-label="Replay">
+      <button type="button" className="icon-button" aria-label="First event" onClick={() => to(1)}>
+        <SkipBack aria-hidden size={16} />
+      </button>
+      <button type="button" className="icon-button" aria-label="Event before" onClick={() => to(shown - 1)}>
+        <StepBack aria-hidden size={16} />
+      </button>
+      <button type="button" className="icon-button" aria-label={playing ? "Pause" : "Play"} onClick={play}>
+        {playing ? <Pause aria-hidden size={16} /> : <Play aria-hidden size={16} />}
+      </button>
+      <button type="button" className="icon-button" aria-label="Next event" onClick={() => to(shown + 1)}>
+        <StepForward aria-hidden size={16} />
+      </button>
+      <button type="button" className="icon-button" aria-label="Last event" onClick={() => to(events.length)}>
+        <SkipForward aria-hidden size={16} />
+      </button>
+      <input
+        type="range"
+        aria-label="Moment"
+        aria-valuetext={now}
+        min={1}
+        max={events.length}
+        value={shown}
+        onChange={(event) => to(Number(event.target.value))}
+      />
+      <span className="hint">{now}</span>
+      <label>
+        Speed{" "}
+        <select value={speed} onChange={(event) => setSpeed(Number(event.target.value))}>
+          {SPEEDS.map((each) => (
+            <option key={each} value={each}>
+              {each}×
+            </option>
+          ))}
+        </select>
+      </label>
+    </div>
+  );
+}
+
+function EventList({ events, shown, setAt }: { events: DurableEvent[]; shown: number; setAt: (at: number) => void }): ReactElement {
+  const current = events[shown - 1];
+  return (
+    <>
+      <ol className="events" aria-label="Events" tabIndex={0}>
+        {events.map((event, index) => (
+          <li key={event.seq}>
+            <button
+              type="button"
+              className="quiet"
+              aria-current={index === shown - 1 ? "step" : undefined}
+              data-past={index < shown}
+              onClick={() => setAt(index + 1)}
+            >
+              <span className="numeric">{event.seq}</span>
+              <span>{event.type}</span>
+              <span>{event.agent}</span>
+              <span className="numeric">+{span(time(events, index + 1) - time(events, 1))}</span>
+            </button>
+          </li>
+        ))}
+      </ol>
+      {current && (
+        <pre tabIndex={0} aria-label={`Event ${current.seq}`}>
+          {JSON.stringify(current, null, 2)}
+        </pre>
+      )}
+    </>
+  );
+}
+
+function viewOf(runId: string, events: DurableEvent[]): RunView {
+  const view = new RunView(runId);
+  for (const event of events) view.take(event);
+  return view;
+}
+
+function time(events: DurableEvent[], number: number): number {
+  return Date.parse(events[Math.max(1, number) - 1]?.at ?? "");
+}
+
+function said(task: unknown): string {
+  return typeof task === "string" ? task : JSON.stringify(task, null, 2);
+}
