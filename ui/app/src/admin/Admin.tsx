@@ -72,7 +72,7 @@ export default function Admin({ user }: { user: User }): ReactElement {
             <Route path="/admin/runs">
               <Runs overview={overview} />
             </Route>
-            <Route path="/admin/runs/:runId">{({ runId }) => <Run key={runId} runId={runId} />}</Route>
+            <Route path="/admin/runs/:runId">{({ runId }) => <Run key={runId} runId={runId} overview={overview} />}</Route>
             <Route path="/admin/processes">
               <Processes overview={overview} />
             </Route>

@@ -48,7 +48,7 @@ export function Now({ overview, samples }: { overview: Overview; samples: Sample
           series={[{ name: "resident", of: (row) => row.memory, color: "--series-5" }]}
         />
       </div>
-      <div className="columns">
+      <div className="columns broad">
         <section>
           <h2>Users with unfinished runs</h2>
           <Table<Load>

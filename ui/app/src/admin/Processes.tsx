@@ -33,6 +33,7 @@ export function Processes({ overview }: { overview: Overview }): ReactElement {
             ),
           },
           { head: "State", value: stateOf, cell: (each) => <span className={`status ${stateOf(each)}`}>{stateOf(each)}</span> },
+          { head: "Act", value: () => null, cell: (each) => <Drain key={String(each.draining)} process={each} /> },
           { head: "Kind", value: (each) => each.figures?.role ?? NONE },
           { head: "Host", value: (each) => each.figures?.host ?? NONE, cell: (each) => (each.figures ? `${each.figures.host} (${each.figures.pid})` : NONE) },
           { head: "Version", value: (each) => each.figures?.version ?? NONE },
@@ -48,7 +49,6 @@ export function Processes({ overview }: { overview: Overview }): ReactElement {
           { head: "Threads", value: (each) => each.figures?.threads ?? null, numeric: true },
           { head: "Files", value: (each) => each.figures?.open_files ?? null, numeric: true },
           { head: "Memory", value: (each) => each.figures?.memory_bytes ?? null, cell: (each) => megabytes(each.figures?.memory_bytes), numeric: true },
-          { head: "Act", value: () => null, cell: (each) => <Drain key={String(each.draining)} process={each} /> },
         ]}
       />
     </>

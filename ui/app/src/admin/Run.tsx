@@ -6,7 +6,8 @@ import { Link } from "wouter";
 import { Agent } from "../run/Timeline";
 import { RunView } from "../run/view";
 import { netra } from "../session/netra";
-import { brief, day, span } from "./format";
+import { brief, day, ms } from "./format";
+import type { Overview } from "./live";
 import { Cancel, StatusOf } from "./Runs";
 import { Told } from "./told";
 
@@ -14,19 +15,22 @@ const SPEEDS = [1, 4, 16] as const;
 const LONGEST_MS = 3000; // a pause of a replay, however long nothing happened
 
 /** A run of anybody: what it told, as its owner sees it, at its end or at any moment before. */
-export function Run({ runId }: { runId: string }): ReactElement {
+export function Run({ runId, overview }: { runId: string; overview: Overview }): ReactElement {
   const told = useMemo(() => new Told(runId), [runId]);
   useEffect(() => {
     told.open();
     return () => told.close();
   }, [told]);
   const version = useSyncExternalStore(told.subscribe, told.snapshot);
-  const run = useQuery({
-    queryKey: ["admin", "run", runId, told.ended],
+  const known = [...overview.runs, ...overview.ended].find((each) => each.run_id === runId);
+  // An older one is asked for by itself.
+  const asked = useQuery({
+    queryKey: ["admin", "run", runId],
     queryFn: () => unwrap(netra.api.GET("/api/admin/runs/{run_id}", { params: { path: { run_id: runId } } })),
+    enabled: known === undefined,
     staleTime: Infinity,
-    placeholderData: (before) => before,
   });
+  const run = known ?? asked.data;
   const { events } = told;
   const [at, setAt] = useState<number | null>(null); // null: with the last one
   const shown = at ?? events.length;
@@ -41,18 +45,18 @@ export function Run({ runId }: { runId: string }): ReactElement {
           </Link>{" "}
           Run <code title={runId}>{brief(runId)}</code>
         </h2>
-        {run.data?.ended_at === null && !told.ended && <Cancel runId={runId} />}
+        {run && !run.ended_at && !told.ended && <Cancel runId={runId} />}
       </div>
-      {run.error && <p role="alert">{run.error.message}</p>}
-      {run.data && (
+      {asked.error && <p role="alert">{asked.error.message}</p>}
+      {run && (
         <dl className="facts">
-          <Fact name="User" value={run.data.user_id} />
-          <Fact name="Agent" value={run.data.agent} />
-          <Fact name="Status" value={<StatusOf run={run.data} />} />
-          <Fact name="Begun" value={day(run.data.created_at)} />
-          <Fact name="Took" value={run.data.ended_at ? span(Date.parse(run.data.ended_at) - Date.parse(run.data.created_at)) : "runs"} />
-          <Fact name="Process" value={run.data.executor ? <code title={run.data.executor}>{brief(run.data.executor)}</code> : "–"} />
-          <Fact name="Taken up" value={String(run.data.taken_up)} />
+          <Fact name="User" value={run.user_id} />
+          <Fact name="Agent" value={run.agent} />
+          <Fact name="Status" value={<StatusOf run={run} />} />
+          <Fact name="Begun" value={day(run.created_at)} />
+          <Fact name="Took" value={run.ended_at ? ms(Date.parse(run.ended_at) - Date.parse(run.created_at)) : "runs"} />
+          <Fact name="Process" value={run.executor ? <code title={run.executor}>{brief(run.executor)}</code> : "–"} />
+          <Fact name="Taken up" value={String(run.taken_up)} />
         </dl>
       )}
       {told.away && <p role="status">The stream is away, and comes back by itself.</p>}
@@ -122,7 +126,7 @@ function Replay({ events, at, setAt }: { events: DurableEvent[]; at: number | nu
     if (!playing && shown >= events.length) setAt(1);
     setPlaying(!playing);
   };
-  const now = `event ${shown} of ${events.length}, ${span(time(events, shown) - time(events, 1))} after the first`;
+  const now = `event ${shown} of ${events.length}, ${ms(time(events, shown) - time(events, 1))} after the first`;
   return (
     <div className="replay" role="group" aria-label="Replay">
       <button type="button" className="icon-button" aria-label="First event" onClick={() => to(1)}>
@@ -181,7 +185,7 @@ function EventList({ events, shown, setAt }: { events: DurableEvent[]; shown: nu
               <span className="numeric">{event.seq}</span>
               <span>{event.type}</span>
               <span>{event.agent}</span>
-              <span className="numeric">+{span(time(events, index + 1) - time(events, 1))}</span>
+              <span className="numeric">+{ms(time(events, index + 1) - time(events, 1))}</span>
             </button>
           </li>
         ))}

@@ -54,11 +54,11 @@ export function Runs({ overview }: { overview: Overview }): ReactElement {
           { head: "User", value: (run) => run.user_id },
           { head: "Agent", value: (run) => run.agent },
           { head: "Status", value: (run) => run.status, cell: (run) => <StatusOf run={run} /> },
+          { head: "Act", value: () => null, cell: (run) => run.ended_at == null && <Cancel runId={run.run_id} /> },
           { head: "For", value: (run) => took(run, overview.at), cell: (run) => span(took(run, overview.at)), numeric: true },
           { head: "Events", value: (run) => run.last_seq, numeric: true },
           { head: "Process", value: (run) => run.executor ?? null, cell: (run) => run.executor && <code title={run.executor}>{brief(run.executor)}</code> },
           { head: "Taken up", value: (run) => run.taken_up ?? null, numeric: true },
-          { head: "Act", value: () => null, cell: (run) => run.ended_at == null && <Cancel runId={run.run_id} /> },
         ]}
       />
       {(!asked || older.hasNextPage) && (

@@ -1,6 +1,6 @@
 import type { ReactElement } from "react";
 import { Area, AreaChart, CartesianGrid, Line, LineChart, ResponsiveContainer, Tooltip, XAxis, YAxis } from "recharts";
-import { clock } from "./format";
+import { clock, whole } from "./format";
 
 export interface Series<T> {
   name: string;
@@ -50,7 +50,8 @@ export function Chart<T extends { at: number }>(props: {
               minTickGap={48}
             />
             <YAxis
-              width={58}
+              width={70}
+              allowDecimals={format !== whole}
               tickFormatter={format}
               tick={{ fill: "var(--faint)", fontSize: 12 }}
               stroke="var(--line)"

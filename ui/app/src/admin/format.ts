@@ -28,7 +28,7 @@ export function percent(value: number | null | undefined): string {
 
 export function ms(value: number | null | undefined): string {
   if (value === null || value === undefined) return NONE;
-  if (value < 1000) return `${value < 10 ? value.toFixed(1) : WHOLE.format(value)} ms`;
+  if (value < 1000) return `${value < 10 && !Number.isInteger(value) ? value.toFixed(1) : WHOLE.format(value)} ms`;
   return span(value);
 }
 
