@@ -22,7 +22,7 @@ from netra_apex.server import web
 pytestmark = pytest.mark.browser
 
 AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
-SECTIONS = {"Now": "", "Runs": "/runs", "Processes": "/processes", "Users": "/users"}
+SECTIONS = {"Now": "", "Golden path": "/levels", "Runs": "/runs", "Processes": "/processes", "Users": "/users"}
 USERS = {"ada": (), "bob": (), "root": {"admin"}}
 APP = '''
 import asyncio
@@ -221,6 +221,25 @@ def test_whoever_is_no_administrator_finds_no_such_page(tmp_path):
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 User(server.url, "ada").call(f"/api/admin/{path}")
         assert server.rows("select * from audit") == []
+
+
+def test_the_golden_path_is_shown_as_it_was_kept_and_why_not(tmp_path):
+    with served(tmp_path) as server:
+        ada = User(server.url, "ada")
+        for whom in ("ada", "ada", "bob", "nobody"):
+            ada.ended(ada.run("clerk", whom))
+        with watching(server.url) as page:
+            go(page, "Golden path")
+            expect(tile(page, "Success")).to_have_text(re.compile("^75.00 %"))
+            expect(tile(page, "Runs")).to_have_text(re.compile("^4"))
+            expect(tile(page, "Tool failures")).to_have_text(re.compile("^1"))
+            causes = page.get_by_role("region", name="Errors by cause")
+            expect(causes.get_by_role("row", name="agent_error")).to_contain_text("1")
+            events = page.get_by_role("region", name="The five events")
+            expect(events.get_by_role("row", name="tool_completed")).to_contain_text("100 %")
+            expect(page.get_by_role("region", name="By agent").get_by_role("row", name="clerk")).to_contain_text("4")
+            expect(page.get_by_role("region", name="By user").get_by_role("row", name="ada")).to_contain_text("4")
+            assert page.locator(".recharts-surface path").count() > 5
 
 
 def test_a_run_is_opened_and_played_again_event_by_event(tmp_path):

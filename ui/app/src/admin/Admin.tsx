@@ -68,7 +68,9 @@ export default function Admin({ user }: { user: User }): ReactElement {
             <Route path="/admin">
               <Now overview={overview} samples={live.samples} />
             </Route>
-            <Route path="/admin/levels" component={Levels} />
+            <Route path="/admin/levels">
+              <Levels overview={overview} />
+            </Route>
             <Route path="/admin/runs">
               <Runs overview={overview} />
             </Route>
