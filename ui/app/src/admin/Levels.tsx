@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState, type ReactElement } from "react";
 import { Chart } from "./charts";
-import { clock, day, money, ms, percent, short, whole } from "./format";
+import { clock, day, money, ms, NONE, percent, short, whole } from "./format";
 import { read, type Latency, type Levels as LevelsOf, type Part, type ServiceLevels } from "./golden";
 import type { Overview } from "./live";
 import { Table } from "./Table";
@@ -69,22 +69,22 @@ function Shown({ levels }: { levels: ServiceLevels }): ReactElement {
         are to be. Cancelled by their users and over budget is not counted.
       </p>
       <dl className="tiles">
-        <Tile name="Success" value={percent(total.success_rate)} beside={before ? `${percent(before.success_rate)} before` : ""} />
+        <Tile name="Success" value={percent(total.success_rate)} beside={was(percent(before?.success_rate))} />
         <Tile name="Runs" value={whole(total.runs)} beside={`${whole(total.bad)} not good`} />
         <Tile name="First event, p95" value={ms(total.first_event_ms?.p95)} beside={beside(before?.first_event_ms)} />
         <Tile name="First token, p95" value={ms(total.first_token_ms?.p95)} beside={beside(before?.first_token_ms)} />
         <Tile name="Completion, p95" value={ms(total.completion_ms?.p95)} beside={beside(before?.completion_ms)} />
         <Tile name="Tool failures" value={whole(total.tool_failures)} beside={`of ${whole(total.tool_calls)} calls`} />
         <Tile name="Tokens" value={short(total.input_tokens + total.output_tokens)} beside={`${short(total.output_tokens)} written`} />
-        <Tile name="Cost" value={money(total.cost_usd)} beside={before ? `${money(before.cost_usd)} before` : ""} />
+        <Tile name="Cost" value={money(total.cost_usd)} beside={was(money(before?.cost_usd))} />
       </dl>
       <div className="charts">
-        <Chart title="Success rate" rows={rows} time={time} format={percent} domain={["auto", 1]} series={[{ name: "good of all", of: (row) => row.success_rate, color: "--good" }]} />
+        <Chart title="Success rate" rows={rows} time={time} format={percent} ticks={marks(rows)} series={[{ name: "good of all", of: (row) => row.success_rate, color: "--good" }]} />
         <Chart
           title="Runs that ended"
           rows={rows}
           time={time}
-          stacked
+          kind="bars"
           format={whole}
           series={[
             { name: "good", of: (row) => row.good, color: "--good" },
@@ -107,15 +107,15 @@ function Shown({ levels }: { levels: ServiceLevels }): ReactElement {
           title="Tokens"
           rows={rows}
           time={time}
-          stacked
+          kind="bars"
           format={short}
           series={[
             { name: "read", of: (row) => row.input_tokens, color: "--series-1" },
             { name: "written", of: (row) => row.output_tokens, color: "--series-5" },
           ]}
         />
-        <Chart title="Tool failures" rows={rows} time={time} format={whole} series={[{ name: "failed calls", of: (row) => row.tool_failures, color: "--bad" }]} />
-        <Chart title="Cost" rows={rows} time={time} format={money} series={[{ name: "US dollars", of: (row) => row.cost_usd ?? null, color: "--series-2" }]} />
+        <Chart title="Tool failures" rows={rows} time={time} kind="bars" format={whole} series={[{ name: "failed calls", of: (row) => row.tool_failures, color: "--bad" }]} />
+        <Chart title="Cost" rows={rows} time={time} kind="bars" format={money} series={[{ name: "US dollars", of: (row) => row.cost_usd ?? null, color: "--series-2" }]} />
       </div>
       <div className="columns">
         <section>
@@ -207,5 +207,16 @@ function Tile({ name, value, beside: small }: { name: string; value: string; bes
 }
 
 function beside(before: Latency | undefined): string {
-  return before ? `${ms(before.p95)} before` : "";
+  return was(ms(before?.p95));
+}
+
+function was(before: string): string {
+  return before === NONE ? "" : `${before} before`;
+}
+
+/** As near as they all can be seen: of 99.9 % the tenths count. */
+function marks(rows: readonly { success_rate: number | null }[]): [number, number, number] {
+  const worst = Math.min(1, ...rows.flatMap(({ success_rate: rate }) => (rate === null ? [] : [rate])));
+  const low = [0.99, 0.9, 0.5].find((each) => worst >= each) ?? 0;
+  return [low, (low + 1) / 2, 1];
 }

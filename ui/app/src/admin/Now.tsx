@@ -32,7 +32,7 @@ export function Now({ overview, samples }: { overview: Overview; samples: Sample
         <Chart
           title="Runs"
           rows={samples}
-          stacked
+          kind="areas"
           format={whole}
           series={[
             { name: "running", of: (row) => row.running, color: "--series-1" },

@@ -4,7 +4,7 @@ import { useState, type ReactElement } from "react";
 import { Link } from "wouter";
 import { netra } from "../session/netra";
 import { Act } from "./Act";
-import { brief, clock, day, span } from "./format";
+import { brief, clock, day, ms } from "./format";
 import type { Overview, RunState } from "./live";
 import { Table } from "./Table";
 
@@ -55,7 +55,7 @@ export function Runs({ overview }: { overview: Overview }): ReactElement {
           { head: "Agent", value: (run) => run.agent },
           { head: "Status", value: (run) => run.status, cell: (run) => <StatusOf run={run} /> },
           { head: "Act", value: () => null, cell: (run) => run.ended_at == null && <Cancel runId={run.run_id} /> },
-          { head: "For", value: (run) => took(run, overview.at), cell: (run) => span(took(run, overview.at)), numeric: true },
+          { head: "For", value: (run) => took(run, overview.at), cell: (run) => ms(took(run, overview.at)), numeric: true },
           { head: "Events", value: (run) => run.last_seq, numeric: true },
           { head: "Process", value: (run) => run.executor ?? null, cell: (run) => run.executor && <code title={run.executor}>{brief(run.executor)}</code> },
           { head: "Taken up", value: (run) => run.taken_up ?? null, numeric: true },

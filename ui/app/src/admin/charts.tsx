@@ -1,5 +1,5 @@
 import type { ReactElement } from "react";
-import { Area, AreaChart, CartesianGrid, Line, LineChart, ResponsiveContainer, Tooltip, XAxis, YAxis } from "recharts";
+import { Area, AreaChart, Bar, BarChart, CartesianGrid, Line, LineChart, ResponsiveContainer, Tooltip, XAxis, YAxis, type DotItemDotProps } from "recharts";
 import { clock, whole } from "./format";
 
 export interface Series<T> {
@@ -9,20 +9,24 @@ export interface Series<T> {
   color: string;
 }
 
+type Kind = "lines" | "areas" | "bars";
+type Datum = Record<string, number | null>;
+
 /** A chart over time with its title and what its colours mean; who cannot see it has the tables. */
 export function Chart<T extends { at: number }>(props: {
   title: string;
   rows: readonly T[];
   series: readonly Series<T>[];
   format: (value: number) => string;
-  /** Areas that are stacked; otherwise lines. */
-  stacked?: boolean;
-  domain?: [number | "auto" | "dataMin", number | "auto"];
+  /** Lines, unless areas or bars, which are stacked. */
+  kind?: Kind;
+  /** Where the axis is marked, from its lowest to its highest. */
+  ticks?: [number, ...number[]];
   time?: (at: number) => string;
 }): ReactElement {
-  const { title, rows, series, format, stacked = false, time = clock } = props;
-  const data = rows.map((row) => ({ at: row.at, ...Object.fromEntries(series.map((each) => [each.name, each.of(row)])) }));
-  const Plot = stacked ? AreaChart : LineChart;
+  const { title, rows, series, format, kind = "lines", time = clock, ticks } = props;
+  const data: Datum[] = rows.map((row) => ({ at: row.at, ...Object.fromEntries(series.map((each) => [each.name, each.of(row)])) }));
+  const Plot = { lines: LineChart, areas: AreaChart, bars: BarChart }[kind];
   return (
     <figure className="chart">
       <figcaption>
@@ -48,6 +52,7 @@ export function Chart<T extends { at: number }>(props: {
               tick={{ fill: "var(--faint)", fontSize: 12 }}
               stroke="var(--line)"
               minTickGap={48}
+              padding={kind === "bars" ? { left: 4, right: 4 } : {}}
             />
             <YAxis
               width={70}
@@ -56,7 +61,7 @@ export function Chart<T extends { at: number }>(props: {
               tick={{ fill: "var(--faint)", fontSize: 12 }}
               stroke="var(--line)"
               tickLine={false}
-              {...(props.domain ? { domain: props.domain } : {})}
+              {...(ticks ? { ticks, domain: [ticks[0], ticks.at(-1) ?? 1] } : {})}
             />
             <Tooltip
               isAnimationActive={false}
@@ -64,35 +69,34 @@ export function Chart<T extends { at: number }>(props: {
               formatter={(value) => (typeof value === "number" ? format(value) : String(value))}
               contentStyle={{ background: "var(--raised)", border: "1px solid var(--line)", borderRadius: "var(--round)" }}
             />
-            {series.map(({ name, color }) =>
-              stacked ? (
-                <Area
-                  key={name}
-                  dataKey={name}
-                  type="stepAfter"
-                  stackId="all"
-                  stroke={`var(${color})`}
-                  fill={`var(${color})`}
-                  fillOpacity={0.25}
-                  isAnimationActive={false}
-                />
-              ) : (
-                <Line
-                  key={name}
-                  dataKey={name}
-                  type="linear"
-                  stroke={`var(${color})`}
-                  strokeWidth={1.75}
-                  dot={rows.length < 3}
-                  connectNulls={false}
-                  isAnimationActive={false}
-                />
-              ),
-            )}
+            {series.map((each) => drawn(kind, each, data))}
           </Plot>
         </ResponsiveContainer>
       </div>
     </figure>
+  );
+}
+
+function drawn<T>(kind: Kind, { name, color }: Series<T>, data: Datum[]): ReactElement {
+  const paint = `var(${color})`;
+  const same = { dataKey: name, isAnimationActive: false };
+  if (kind === "bars") return <Bar key={name} {...same} stackId="all" fill={paint} barSize={4} />;
+  if (kind === "areas") {
+    return <Area key={name} {...same} type="stepAfter" stackId="all" stroke={paint} fill={paint} fillOpacity={0.25} />;
+  }
+  // A point that stands alone has no line to be seen by.
+  const alone = (index: number) => (data[index - 1]?.[name] ?? null) === null && (data[index + 1]?.[name] ?? null) === null;
+  return (
+    <Line
+      key={name}
+      {...same}
+      type="linear"
+      stroke={paint}
+      strokeWidth={1.75}
+      dot={({ cx, cy, index, value, key }: DotItemDotProps) =>
+        value !== null && alone(index) ? <circle key={key} cx={cx} cy={cy} r={3} fill={paint} /> : <g key={key} />
+      }
+    />
   );
 }
 
