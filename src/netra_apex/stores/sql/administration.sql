@@ -28,7 +28,9 @@ from runs where run_id = :run_id;
 -- name: open_runs
 select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at,
        executor, epoch, waits_since, approvals_open, questions_open
-from runs where ended_at is null order by created_at desc, run_id desc limit :limit;
+from runs where ended_at is null
+order by created_at + 0 desc, run_id desc -- + 0: by the index of what is open, and not through all that has ended
+limit :limit;
 
 -- name: ended_runs
 select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at,

@@ -32,14 +32,14 @@ export function Users({ user }: { user: User }): ReactElement {
         empty={users.isPending ? "Looking…" : "There is none."}
         columns={[
           { head: "Name", value: (each) => each.username },
-          { head: "Permissions", value: (each) => each.permissions.join(", ") },
-          { head: "Since", value: (each) => each.created_at, cell: (each) => day(each.created_at) },
           { head: "State", value: (each) => (each.disabled ? "disabled" : "enabled"), cell: (each) => <span className={`status ${each.disabled ? "failed" : ""}`}>{each.disabled ? "disabled" : "enabled"}</span> },
           {
             head: "Act",
             value: () => null,
             cell: (each) => (each.user_id === user.user_id ? <small>yourself</small> : <Able key={String(each.disabled)} account={each} then={refresh} />),
           },
+          { head: "Permissions", value: (each) => each.permissions.join(", ") },
+          { head: "Since", value: (each) => each.created_at, cell: (each) => day(each.created_at) },
         ]}
       />
       {users.hasNextPage && (
