@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import aclosing
 
 from tests.integration.http.serving import Patient, SilentModel, serving, talk
 
@@ -40,9 +41,10 @@ async def frames(client, path="/api/admin/overview"):
 
 async def seen(client, wanted):
     """The first frame that is as wanted."""
-    async for frame in frames(client):
-        if wanted(frame):
-            return frame
+    async with aclosing(frames(client)) as told:
+        async for frame in told:
+            if wanted(frame):
+                return frame
     raise AssertionError("the stream ended")
 
 
@@ -90,11 +92,9 @@ def test_the_overview_counts_who_runs_waits_and_is_asked(tmp_path):
 def test_a_watch_is_one_row_of_the_audit_however_long_it_is(tmp_path):
     async def scenario(client):
         await client.login("root")
-        looks = 0
-        async for _ in frames(client):
-            looks += 1
-            if looks == 3:
-                break
+        async with aclosing(frames(client)) as told:
+            for _ in range(3):
+                await anext(told)
         assert (await client.get("/api/admin/overview")).status == 200
         assert await audited(client) == ["watch", "watch"]
 
@@ -128,14 +128,9 @@ def test_a_model_that_cannot_be_reached_is_told_with_its_cause(tmp_path):
 
     async def scenario(client):
         await client.login("root")
-        began = None
-        async for frame in frames(client):
-            if began is None:
-                assert frame["problems"] == []
-                model.reason, began = "the provider at 10.0.0.7 refuses: connection refused", time.monotonic()
-            elif frame["problems"]:
-                break
-        ((problem),) = frame["problems"]
+        assert (await seen(client, lambda frame: True))["problems"] == []
+        model.reason = "the provider at 10.0.0.7 refuses: connection refused"
+        ((problem),) = (await seen(client, lambda frame: frame["problems"]))["problems"]
         assert (problem["kind"], problem["cause"]) == ("model", model.reason)
         # Anybody may ask whether it is ready, and learns nothing of inner addresses.
         assert "10.0.0.7" not in (await client.get("/readyz", bearer=False)).text

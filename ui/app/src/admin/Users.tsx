@@ -9,7 +9,7 @@ import { Table } from "./Table";
 
 type Account = Schemas["AccountShape"];
 
-/** The accounts; who is disabled is logged out at once, and his runs end. */
+/** The accounts; who is disabled is logged out at once, while his runs go on unless they are cancelled. */
 export function Users({ user }: { user: User }): ReactElement {
   const queries = useQueryClient();
   const users = useInfiniteQuery({
