@@ -85,6 +85,7 @@ def test_every_route_is_in_the_document_but_the_pages_and_the_socket():
         "/api/admin/runs/{run_id}",
         "/api/admin/runs/{run_id}/cancel",
         "/api/admin/runs/{run_id}/events",
+        "/api/admin/service-levels",
         "/api/admin/users",
         "/api/admin/users/{username}/disable",
         "/api/admin/users/{username}/enable",
