@@ -12,8 +12,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "asyncio", "aiohttp.access")
 
 
-def configure(hide: Callable[[str], str], *, stream: TextIO | None = None) -> None:
-    """Sets the process's logging: lines for people on a terminal, JSON otherwise, each as `hide` lets it be seen."""
+def configure(hide: Callable[[str], str], *, stream: TextIO | None = None, adding: Processor | None = None) -> None:
+    """Sets the process's logging: lines for people on a terminal, JSON otherwise, each as `hide` lets it be seen.
+
+    `adding` adds to each line, as a processor of structlog's, in the task that writes it.
+    """
     out = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -21,6 +24,8 @@ def configure(hide: Callable[[str], str], *, stream: TextIO | None = None) -> No
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if adding is not None:
+        shared.append(adding)
     people = out.isatty()
     final: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if people:
@@ -53,7 +58,11 @@ def use_standard_logging() -> None:
     """
     if not structlog.is_configured():
         structlog.configure(
-            processors=[structlog.stdlib.add_log_level, structlog.stdlib.render_to_log_kwargs],
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.render_to_log_kwargs,
+            ],
             logger_factory=structlog.stdlib.LoggerFactory(),
             wrapper_class=structlog.stdlib.BoundLogger,
         )

@@ -29,6 +29,7 @@ from netra_apex.stream.feed import PACE_SECONDS, Hub
 from netra_apex.stream.manager import WebSocketManager
 from netra_apex.stream.meter import Meter
 from netra_apex.stream.reader import StreamReader
+from netra_apex.stream.telemetry import telemetry_of
 
 
 class Runtime:
@@ -114,16 +115,18 @@ class Runtime:
         if self._execute:
             prices.load(self.models.names(self.registry.models), needed=settings.costs_are_limited)
         kept = Belongings(stores.files, stores.memories, stores.administration, redactor, settings.image_bytes)
+        telemetry = telemetry_of(settings, redactor)
         parts = EngineParts(
-            model=self.models.get,
+            model=telemetry.models(self.models.get),
             runs=stores.runs,
-            tools=await stack.enter_async_context(aclosing(tool_host(settings, redactor))),
+            tools=await stack.enter_async_context(aclosing(tool_host(settings, redactor, telemetry))),
             belongings=kept,
             settings=settings,
             servers=self.servers,
             park=self._park,
             budgets=Budgets.of(settings, prices.of, stores.budgets),
             executor=executor,
+            telemetry=telemetry,
         )
         means = Means(
             group=await stack.enter_async_context(process_group()),
@@ -139,7 +142,7 @@ class Runtime:
         )
         self.house = house = House(means)
         self.engines = house.engines
-        doors = Doors(group=means.group, redactor=redactor, seat=house.seat, accepted=house.accepted)
+        doors = Doors(means.group, redactor, house.seat, house.accepted, telemetry)
         self.admission = Admission(self.registry, stores.runs, stores.conversations, house.runner, doors)
         await house.start(stack)
         stack.push_async_callback(self.drain)

@@ -29,6 +29,7 @@ MIN_SECRET = 32
 _WELL_KNOWN = frozenset({"secret", "changeme", "change-me", "password", "netra", "development", "insecure", "example"})
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_EXPORTER_HEADERS = re.compile(r"OTEL_EXPORTER_OTLP_\w*HEADERS")  # a key to where telemetry goes, most likely
 _PRICE = re.compile(r"([^:=\s]+:[^=\s]+)=(\d+\.?\d*|\.\d+)/(\d+\.?\d*|\.\d+)")
 
 
@@ -76,6 +77,9 @@ class Settings(Bounds):
     root_path: str = Field("", description="Path under which a reverse proxy serves the application.")
     compat: Literal["off", "warn", "error"] = Field(
         "off", description="Whether netra_apex.compat works for old callers: warn counts each use, error refuses it."
+    )
+    telemetry: Literal["off", "on", "content"] = Field(
+        "off", description="Traces and measures by OpenTelemetry; `content` also tells prompts, arguments and results."
     )
 
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY", description="Key for openai:.")
@@ -266,6 +270,7 @@ class Settings(Bounds):
         found = [value.get_secret_value() for value in values if value is not None]
         if self.database_url is not None and self.on_postgres:
             found += PostgresAddress.read(self.database_url).secrets
+        found += [value for name, value in os.environ.items() if _EXPORTER_HEADERS.fullmatch(name) and value]
         return tuple(found)
 
 
@@ -279,7 +284,11 @@ def environment_for_tools() -> dict[str, str]:
     withheld = {variable(name) for name, field in fields if SecretStr in get_args(field.annotation)}
     withheld |= {variable("database_url"), variable("host")}
     # Settings are read by any spelling.
-    return {name: value for name, value in os.environ.items() if name.upper() not in withheld}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in withheld and not _EXPORTER_HEADERS.fullmatch(name)
+    }
 
 
 def from_environment(name: str) -> str | None:

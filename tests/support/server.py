@@ -33,7 +33,8 @@ ORDERS = frozenset({"orders:read"})
 def environment(**settings: Any) -> dict[str, str]:
     """This process's environment with these settings."""
     named = {
-        name if name.startswith("OPENAI_") else f"NETRA_{name}".upper(): str(value) for name, value in settings.items()
+        name if name.startswith(("OPENAI_", "OTEL_")) else f"NETRA_{name}".upper(): str(value)
+        for name, value in settings.items()
     }
     return os.environ | named
 

@@ -80,6 +80,7 @@ class Connection(asyncio.Protocol):
         self.server = server
         self.buffer = b""
         self.task: asyncio.Task[None] | None = None
+        self.head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have no asyncio class among their bases.
@@ -102,9 +103,15 @@ class Connection(asyncio.Protocol):
         if len(rest) < size:
             return
         self.buffer = rest[size:]
+        self.head = head
         method, path = head.split(b" ", 2)[:2]
         self.task = asyncio.get_running_loop().create_task(self.route(method, path.decode(), rest[:size]))
         self.task.add_done_callback(self.next_request)
+
+    def header(self, name: bytes) -> str | None:
+        """A header of the request."""
+        found = re.search(rb"(?im)^" + name + rb": *(\S+)", self.head)
+        return found[1].decode() if found else None
 
     async def route(self, method: bytes, path: str, body: bytes) -> None:
         server = self.server
@@ -135,6 +142,7 @@ class Connection(asyncio.Protocol):
             "messages": messages,
             "tools": [tool["function"]["name"] for tool in request.get("tools") or []],
             "response_format": request.get("response_format"),
+            "traceparent": self.header(b"traceparent"),
             "at": time.time(),
             "done": False,
             "aborted": False,

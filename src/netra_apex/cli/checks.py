@@ -5,8 +5,9 @@ import contextlib
 import shutil
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from netra_apex.cli.finding import Check
 from netra_apex.cli.postgres import check_postgres
@@ -15,6 +16,7 @@ from netra_apex.settings import Settings, is_loopback
 
 LEAST_FREE = 100 * 1024 * 1024
 MODEL_SECONDS = 10.0
+RECEIVER_SECONDS = 3.0
 _LOCKS = Path("/proc/locks")
 
 
@@ -26,6 +28,7 @@ async def check_all(settings: Settings) -> list[Check]:
         *check_origins(settings),
         await check_model(settings),
         *check_price(settings),
+        *[each async for each in check_telemetry(settings)],
     ]
 
 
@@ -126,6 +129,28 @@ def check_price(settings: Settings) -> Iterator[Check]:
         return
     why = "there is a budget of money, so it is not asked"
     yield Check("price", "wrong", f"what {name} costs is not known, and {why}: set NETRA_MODEL_PRICES={name}=IN/OUT")
+
+
+async def check_telemetry(settings: Settings) -> AsyncIterator[Check]:
+    """Whether telemetry has its packages, and somebody who takes it in."""
+    from netra_apex.stream.telemetry import missing, receiver
+
+    if settings.telemetry == "off":
+        return
+    if (lacking := missing(settings)) is not None:
+        yield Check("telemetry", "wrong", lacking)
+        return
+    url = receiver()
+    try:
+        place = urlsplit(url)
+        port = place.port or (443 if place.scheme == "https" else 80)
+        async with asyncio.timeout(RECEIVER_SECONDS):
+            _, writer = await asyncio.open_connection(place.hostname, port)
+        writer.close()
+    except (OSError, ValueError):  # a time-out too
+        yield Check("telemetry", "warning", f"nobody answers at {url}: set OTEL_EXPORTER_OTLP_ENDPOINT")
+        return
+    yield Check("telemetry", "ok", f"traces and measures go to {url}")
 
 
 def _schema(path: Path) -> Check:

@@ -101,20 +101,22 @@ class ToolSpec:
 class ModelRequest:
     """One request to a model. `output_schema` asks for an answer that is JSON of this schema.
 
-    `output_tokens` is the longest that the answer may be; None leaves it to the provider.
+    `output_tokens` is the longest that the answer may be; None leaves it to the provider. `headers` go along.
     """
 
     messages: tuple[ModelMessage, ...]
     tools: tuple[ToolSpec, ...] = ()
     output_schema: Mapping[str, Any] | None = None
     output_tokens: int | None = None
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
     """A model's whole answer. `output` is the text parsed as `output_type`, where one was asked for.
 
-    `cached_tokens` are those of the input that the provider had read before, which cost less.
+    `cached_tokens` are those of the input that the provider had read before, which cost less. `finish_reason` is the
+    provider's own word for why it has stopped.
     """
 
     text: str
@@ -123,6 +125,7 @@ class Reply:
     usage: Usage = NO_USAGE
     output: Any = None
     cached_tokens: int = 0
+    finish_reason: str | None = None
 
 
 def answered(messages: Sequence[ModelMessage]) -> list[ModelMessage]:

@@ -155,11 +155,14 @@ class Runs(Protocol):
     and keeps its order.
     """
 
-    def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Awaitable[Admitted]:
+    def accept(
+        self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat, trace: str | None = None
+    ) -> Awaitable[Admitted]:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
 
         The context's thread is the post's, or the one that its new thread is to be. What was said in the thread before
-        comes along. Whether it starts here and now, or waits, is decided in the same transaction.
+        comes along. Whether it starts here and now, or waits, is decided in the same transaction. `trace` is the
+        W3C `traceparent` that it goes on with.
 
         Raises: NotFound, Busy, QueueFull, IdempotencyConflict: nothing was written.
         """
@@ -197,6 +200,10 @@ class Runs(Protocol):
 
     def hurry(self) -> None:
         """What was appended goes to the disk now: somebody waits for it."""
+        ...
+
+    def keep_trace(self, context: UserExecutionContext, trace: str, *, epoch: int) -> Awaitable[None]:
+        """Where in its trace the run is by now, for whoever takes it up."""
         ...
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:

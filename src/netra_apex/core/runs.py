@@ -274,6 +274,17 @@ class Run:
     ended_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """Where a run that is taken up stands in its trace, as W3C `traceparent` values.
+
+    `parent` is what all its segments are under, `last` the segment before.
+    """
+
+    parent: str
+    last: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """What who takes a run up is told of it. `recoveries` is how often in a row it was taken up without a step done.
@@ -290,6 +301,7 @@ class Claim:
     run: Run = field(compare=False)
     waited: bool = False
     files: tuple[Attachment, ...] = ()
+    traced: Traced | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

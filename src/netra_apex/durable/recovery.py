@@ -63,7 +63,8 @@ class Recovery:
             ending = self._obstacle(run, claim, user)
             if ending is None:
                 journal = Journal() if fresh else await self._journal(run, at_rest=claim.waited)
-                return Order(context, run.agent, claim.task, (), TakenUp(stream, journal), claim.files)
+                taken_up = TakenUp(stream, journal)
+                return Order(context, run.agent, claim.task, (), taken_up, claim.files, claim.traced)
         except StoreError as error:
             ending = ending_of(RunInterrupted(f"the run cannot be taken up: {error}"))
         await self.end_broken(context, run.agent, ending, epoch=claim.epoch)

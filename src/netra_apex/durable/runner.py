@@ -304,6 +304,7 @@ class LocalRunner:
                 if run.steered:
                     engine.steer()
                 history = order.history if order.taken_up is None else None
+                engine.traced = order.traced
                 result = await engine.run(order.agent, order.task, history=history, files=order.files)
             if result.ok:
                 self._desk.completed(order)

@@ -13,6 +13,7 @@ from netra_apex.core.permissions import allows
 from netra_apex.core.ports import Conversations, Runs
 from netra_apex.core.redaction import Redactor
 from netra_apex.core.runs import Run, RunStatus, Seat
+from netra_apex.core.telemetry import Telemetry
 from netra_apex.engine.orders import Order, Runner
 from netra_apex.errors import Draining, Forbidden, InvalidContext, NotFound
 
@@ -20,17 +21,18 @@ CANCEL_SECONDS = 2.5  # how long a cancel waits to see the ending that G9 promis
 LOOK_SECONDS = 0.03  # between two looks at a run that ends elsewhere
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Doors:
     """What a process gives its admission: the group of its tasks, a redactor, and what it could give a run.
 
-    `accepted` is called for each run that was, before it starts.
+    `accepted` is called for each run that was, before it starts. `telemetry` knows in which trace one is asked for.
     """
 
     group: asyncio.TaskGroup
     redactor: Redactor
     seat: Seat
     accepted: Callable[[UserExecutionContext, Admitted], None]
+    telemetry: Telemetry
 
 
 class Admission:
@@ -52,6 +54,7 @@ class Admission:
         self._redactor = doors.redactor
         self._seat = doors.seat
         self._accepted = doors.accepted
+        self._telemetry = doors.telemetry
         self.draining = False
 
     def check_open(self) -> None:
@@ -143,7 +146,8 @@ class Admission:
         stored = replace(post, content=content)
         room = self._runner.reserve()
         try:
-            admitted = await self._runs.accept(context, stored, agent=agent, seat=replace(self._seat, room=room))
+            seat, trace = replace(self._seat, room=room), self._telemetry.here()
+            admitted = await self._runs.accept(context, stored, agent=agent, seat=seat, trace=trace)
         except BaseException:
             if room:
                 self._runner.free()

@@ -18,7 +18,8 @@ from netra_apex.core.events import AgentCancelled, AgentCompleted, AgentFailed, 
 from netra_apex.core.journal import Journal
 from netra_apex.core.messages import AssistantMessage, Attachment, ModelMessage, answered, as_said
 from netra_apex.core.permissions import allows
-from netra_apex.core.runs import Result, RunStatus
+from netra_apex.core.runs import Result, RunStatus, Traced
+from netra_apex.core.telemetry import QUIET
 from netra_apex.core.voices import RunEmitter, Voice
 from netra_apex.engine.acting import act, ending_of, forget, let_go, made, outcome
 from netra_apex.engine.lending import EngineParts, Lending
@@ -57,9 +58,11 @@ class UserExecutionEngine:
         self._agent_factory = agent_factory
         self._emitter = websocket_emitter
         self._parts = parts
+        self._span = QUIET
         self._stop: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
         self._used = False
         self._waits = False
+        self.traced: Traced | None = None  # where in its trace a run is that is taken up
         read = partial(parts.runs.steering, context.user_id, context.run_id)
         self._steering = Steering(read, waits=websocket_emitter.stream.epoch > 1)
 
@@ -103,7 +106,7 @@ class UserExecutionEngine:
             raise ScopeClosed("engine", self.context.run_id)
         self._used = True
         # In a task of its own: whoever awaits this may be cancelled at any time, and again while the run ends.
-        carrying = asyncio.create_task(self._carry_out(agent, task, history, files))
+        carrying = asyncio.create_task(self._told_of(agent, task, history, files))
         carrying.add_done_callback(lambda _: self._parts.servers.left(self.context.run_id))
         try:
             return await asyncio.shield(carrying)
@@ -144,6 +147,14 @@ class UserExecutionEngine:
             self.suspend()
         return True
 
+    async def _told_of(
+        self, agent: str, task: str, history: tuple[ModelMessage, ...] | None, files: tuple[Attachment, ...]
+    ) -> Result:
+        """Carries it out, with those ids in every line of the log and in the trace."""
+        structlog.contextvars.bind_contextvars(run_id=self.context.run_id, thread_id=self.context.thread_id)
+        with self._parts.telemetry.agent(self.context, agent, task, self.traced) as self._span:
+            return await self._carry_out(agent, task, history, files)
+
     async def _carry_out(
         self, agent: str, task: str, history: tuple[ModelMessage, ...] | None, files: tuple[Attachment, ...]
     ) -> Result:
@@ -153,6 +164,10 @@ class UserExecutionEngine:
         if history is None:
             task = self._parts.tools.redactor.text(check_text("the task", task, limit=MAX_CONTENT))
             history = await self._parts.runs.begin(self.context, agent, task, executor=self._parts.executor)
+        if (trace := self._span.trace) is not None:
+            # With what is told first: whoever takes the run up goes on with its trace.
+            keeping = self._parts.runs.keep_trace(self.context, trace, epoch=self._emitter.stream.epoch)
+            asyncio.ensure_future(keeping).add_done_callback(forget)
         began = time.perf_counter()
         voice = self._emitter.voice(agent)
         lent = self._lend(instance, voice, history, Asked(task, files))
@@ -166,9 +181,11 @@ class UserExecutionEngine:
         if ending is None and self._waits:
             await put_out(lent.underway, PUT_OUT_SECONDS)
             await self._parts.park(self.context, self._emitter.stream.epoch)
+            self._span.left("waiting")
             return Result(ok=False, error=CallError("waiting", "it waits for a person, and goes on by itself"))
         if ending is None:
             await put_out(lent.underway, PUT_OUT_SECONDS)
+            self._span.left("interrupted")
             return Result(
                 ok=False, error=CallError("interrupted", "the server stopped; the run goes on when it is back")
             )
@@ -253,10 +270,13 @@ class UserExecutionEngine:
         await lent.voice.emit(ending)
         match ending:
             case AgentCompleted(output=output):
+                self._span.ended(result=output, usage=lent.used)
                 return Result(ok=True, output=output)
             case AgentFailed(code=code, message=message):
+                self._span.ended(code, usage=lent.used)
                 return Result(ok=False, error=CallError(code, message))
             case AgentCancelled(by=by):
+                self._span.ended("cancelled", usage=lent.used)
                 return Result(ok=False, error=CallError("cancelled", f"cancelled by {by}"))
 
     @property

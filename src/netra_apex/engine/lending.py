@@ -17,6 +17,7 @@ from netra_apex.core.journal import Journal, Step, note
 from netra_apex.core.messages import NO_USAGE, ModelMessage
 from netra_apex.core.ports import Runs
 from netra_apex.core.runs import RunStatus
+from netra_apex.core.telemetry import Telemetry
 from netra_apex.core.voices import Model, RunEmitter, Voice
 from netra_apex.engine.acting import act, ending_of, let_go, made, outcome
 from netra_apex.engine.budgets import Budgets, RunBudget
@@ -44,7 +45,7 @@ log = structlog.get_logger()
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineParts:
     """What the process has and every engine uses: models by name, the store of runs, the host of tool calls, where
-    users keep what is theirs, the process's MCP servers, and its budgets.
+    users keep what is theirs, the process's MCP servers, its budgets, and whom it tells of runs.
 
     `executor` is the name that the process carries runs out by; `park` leaves a run that waits for a person.
     """
@@ -58,6 +59,7 @@ class EngineParts:
     park: Callable[[UserExecutionContext, int], Awaitable[None]]
     budgets: Budgets
     executor: str
+    telemetry: Telemetry
 
 
 class Lending:
@@ -165,6 +167,18 @@ class Lending:
 
     async def _employ(self, parent: Lent, handed: Handed) -> Ending:
         context = self._context_for(parent, handed)
+        with self._parts.telemetry.agent(context, handed.member.name, handed.task) as span:
+            ending = await self._carry(parent, handed, context)
+            match ending:
+                case AgentFailed(code=code):
+                    span.ended(code)
+                case AgentCompleted(output=output, usage=usage):
+                    span.ended(result=output, usage=usage)
+                case AgentCancelled():
+                    span.ended("cancelled")
+        return ending
+
+    async def _carry(self, parent: Lent, handed: Handed, context: UserExecutionContext) -> Ending:
         instance = made(handed.member, _whose(context, handed))
         lent = self._lend_to_member(parent, handed, context, instance)
         parent.under.append(lent)

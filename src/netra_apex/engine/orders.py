@@ -11,7 +11,7 @@ from typing import Protocol
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.journal import Journal
 from netra_apex.core.messages import Attachment, ModelMessage
-from netra_apex.core.runs import Run, RunStream
+from netra_apex.core.runs import Run, RunStream, Traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Order:
     """An accepted run, to be carried out. `history` is what was said in its thread when it was accepted.
 
     `taken_up` is of a run that waited, or that another process had before; its history is looked up.
-    `files` came with the message.
+    `files` came with the message. `traced` says where in its trace one is that was taken up.
     """
 
     context: UserExecutionContext
@@ -36,6 +36,7 @@ class Order:
     history: tuple[ModelMessage, ...]
     taken_up: TakenUp | None = None
     files: tuple[Attachment, ...] = ()
+    traced: Traced | None = None
 
 
 class Runner(Protocol):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack
@@ -73,7 +74,8 @@ class McpSession:
                 self._client = await stack.enter_async_context(self._made(transport))
             opened.set_result(None)
             async with asyncio.TaskGroup() as group:
-                listening = group.create_task(self._listen(self._client))
+                # Not in the trace of the run that happens to be the session's first.
+                listening = group.create_task(self._listen(self._client), context=contextvars.Context())
                 await self._closing.wait()
                 listening.cancel()
 

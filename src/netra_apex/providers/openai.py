@@ -122,14 +122,13 @@ class OpenAIModel:
         """
         self._require_key()
         body = encode_request(self._model, request)
-        structured = request.output_schema is not None
         try:
-            return await self._attempt(body, deltas, structured=structured)
+            return await self._attempt(request, body, deltas)
         except _Interrupted as interrupted:
             first = interrupted
-        return await self._again(first, body, deltas, structured=structured)
+        return await self._again(first, request, body, deltas)
 
-    async def _again(self, first: _Interrupted, body: bytes, deltas: Deltas, *, structured: bool) -> Reply:
+    async def _again(self, first: _Interrupted, request: ModelRequest, body: bytes, deltas: Deltas) -> Reply:
         """The attempts after the first, which failed."""
         failures = [first]
         failure: ModelFailed
@@ -141,7 +140,7 @@ class OpenAIModel:
         async def attempt() -> Reply:
             if failures:
                 raise failures.pop()
-            return await self._attempt(body, deltas, structured=structured)
+            return await self._attempt(request, body, deltas)
 
         retrying = AsyncRetrying(
             sleep=asyncio.sleep,
@@ -199,11 +198,12 @@ class OpenAIModel:
             )
         return self._opened
 
-    async def _attempt(self, body: bytes, deltas: Deltas, *, structured: bool) -> Reply:
+    async def _attempt(self, request: ModelRequest, body: bytes, deltas: Deltas) -> Reply:
         answer = Answer(deltas)
+        structured = request.output_schema is not None
         failure: ModelFailed | _Interrupted
         try:
-            await self._stream(body, answer)
+            await self._stream(request, body, answer)
             if answer.finished:
                 return self._result(answer, structured=structured)
             failure = self._lost(answer)
@@ -227,12 +227,12 @@ class OpenAIModel:
         # Raised out here because an aiohttp error as its context could carry the request's headers, the key among them.
         raise failure
 
-    async def _stream(self, body: bytes, answer: Answer) -> None:
+    async def _stream(self, request: ModelRequest, body: bytes, answer: Answer) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._silence) as limit:
-            await self._read(body, answer, lambda: limit.reschedule(loop.time() + self._silence))
+            await self._read(request, body, answer, lambda: limit.reschedule(loop.time() + self._silence))
 
-    async def _read(self, body: bytes, answer: Answer, put_off: Callable[[], None]) -> None:
+    async def _read(self, request: ModelRequest, body: bytes, answer: Answer, put_off: Callable[[], None]) -> None:
         """Asks and reads. `put_off` moves the end of patience; it is called now and then, and not at every token.
 
         aiohttp's own `sock_read` moves a timer at each read of the socket, which was 3 % of a run's CPU.
@@ -240,7 +240,9 @@ class OpenAIModel:
         clock = asyncio.get_running_loop().time
         began = clock()
         data = body if len(body) < STREAMED_BODY else io.BytesIO(body)
-        response = await self._session().post(self._completions, data=data, allow_redirects=False)
+        response = await self._session().post(
+            self._completions, data=data, headers=request.headers, allow_redirects=False
+        )
         next_time = began + self._silence / 16
         try:
             if response.status != 200:

@@ -230,6 +230,7 @@ class Answer:
             thinking="".join(self._thinking),
             usage=usage,
             cached_tokens=self._cached,
+            finish_reason=self.finish_reason,
         )
 
     def _keep(self, data: bytes) -> None:

@@ -91,12 +91,14 @@ class PydanticAIModel:
         """
         model = await self._ready()
         parameters = _parameters(model, request)
-        bound = None if request.output_tokens is None else ModelSettings(max_tokens=request.output_tokens)
+        bound = ModelSettings() if request.output_tokens is None else ModelSettings(max_tokens=request.output_tokens)
+        if request.headers:
+            bound["extra_headers"] = dict(request.headers)
         try:
             async with model_request_stream(
                 model,
                 _history(request.messages),
-                model_settings=bound,
+                model_settings=bound or None,
                 model_request_parameters=parameters,
                 instrument=False,
             ) as stream:
@@ -240,7 +242,8 @@ def _reply(response: parts.ModelResponse) -> Reply:
     )
     usage = Usage(response.usage.input_tokens, response.usage.output_tokens, 1)
     cached = response.usage.cache_read_tokens
-    return Reply(text=text, tool_calls=calls, thinking=thinking, usage=usage, cached_tokens=cached)
+    ended = response.finish_reason
+    return Reply(text=text, tool_calls=calls, thinking=thinking, usage=usage, cached_tokens=cached, finish_reason=ended)
 
 
 def _arguments(call: parts.ToolCallPart) -> str:

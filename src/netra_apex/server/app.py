@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -37,6 +38,7 @@ from netra_apex.server.turns import Turns
 from netra_apex.server.web import Assets
 from netra_apex.server.websocket import WebSocketDoor
 from netra_apex.settings import Settings
+from netra_apex.stream.telemetry import arrivals
 
 ROOMS = (
     accounts,
@@ -83,10 +85,12 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_measured(settings),
         lifespan=lifecycle.lifespan,
     )
     app.state.lifecycle = lifecycle
     app.state.root_path = settings.root_path.rstrip("/")
+    app.state.arriving = arrivals(settings)
     for room in ROOMS:
         app.include_router(room.router)
 
@@ -99,6 +103,12 @@ def create_app(
     problems.install(app)
     _guard(app, settings)
     return app
+
+
+def _measured(settings: Settings) -> TelemetryConfig:
+    """What FastAPI itself tells of requests: how many and how long, by route. Its spans have whole paths."""
+    told = settings.telemetry != "off"
+    return {"tracing": False, "logs": False, "operation_spans": False, "auto_configure": False, "metrics": told}
 
 
 def _guard(app: FastAPI, settings: Settings) -> None:
@@ -125,6 +135,10 @@ class _Application(FastAPI):
         Not by the server's own root path, which expects that the proxy has cut the path off: routing takes both kinds.
         """
         scope["root_path"] = scope.get("root_path") or self.state.root_path
+        with self.state.arriving(scope.get("headers", ())):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and scope["path"].removeprefix(scope["root_path"]) == "/ws":
             # Past routing and its middleware, which would stand in the way of every frame that is sent.
             await self.state.door(scope, receive, send)

@@ -1,6 +1,7 @@
 """When the runtime of an application starts and ends: with its lifespan, or with its first request."""
 
 import asyncio
+import contextvars
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -52,7 +53,9 @@ class Lifecycle:
             # No await between the question and the answer, so two first requests start one runtime.
             self._ready = asyncio.get_running_loop().create_future()
             self._over = asyncio.Event()
-            self._task = asyncio.create_task(self._hold(self._ready, self._over), name="netra-runtime")
+            # Not in the trace of the request that happens to be the first.
+            own = contextvars.Context()
+            self._task = asyncio.create_task(self._hold(self._ready, self._over), name="netra-runtime", context=own)
         ready, task = self._ready, self._task
         if not ready.done():
             await asyncio.wait({ready, task}, return_when=asyncio.FIRST_COMPLETED)

@@ -28,6 +28,7 @@ from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.setup import new_setup_token
 from netra_apex.settings import Settings
 from netra_apex.stores.reaching import reach
+from netra_apex.stream.telemetry import exporting, log_processor
 
 log = structlog.get_logger("netra_apex.server")
 
@@ -50,9 +51,11 @@ def serve(registry: AgentRegistry, settings: Settings, *, model: Model | None = 
     agent left a task or a thread that doesn't, it is ended.
     """
     try:
-        logs.configure(Redactor((*settings.own_secrets(), settings.prepare_home())).text)
+        logs.configure(
+            Redactor((*settings.own_secrets(), settings.prepare_home())).text, adding=log_processor(settings)
+        )
         listening = _listen(settings)
-        with contextlib.closing(listening):
+        with contextlib.closing(listening), exporting(settings):
             app = create_app(registry, settings, model=model, execute=execute)
             server = DrainingServer(_config(app, settings), app.state.lifecycle)
             spare_the_collector()

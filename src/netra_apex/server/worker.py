@@ -17,6 +17,7 @@ from netra_apex.runtime import Runtime
 from netra_apex.server.serve import WRONG_USAGE, end_process_soon, run_to_the_end, spare_the_collector
 from netra_apex.settings import Settings
 from netra_apex.stores.reaching import reach
+from netra_apex.stream.telemetry import exporting, log_processor
 
 log = structlog.get_logger("netra_apex.worker")
 
@@ -29,9 +30,11 @@ def work(registry: AgentRegistry, settings: Settings, *, model: Model | None = N
     """
     try:
         _check_shared(settings)
-        logs.configure(Redactor((*settings.own_secrets(), settings.prepare_home())).text)
+        logs.configure(
+            Redactor((*settings.own_secrets(), settings.prepare_home())).text, adding=log_processor(settings)
+        )
         spare_the_collector()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with exporting(settings), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             run_to_the_end(runner.get_loop(), _work(Runtime(registry, settings, model=model)))
             end_process_soon()
     except (ConfigurationError, StoreError) as error:

@@ -45,7 +45,9 @@ class RunStore:
         self.on_given: Callable[[str, str, str], None] = lambda _user_id, _thread_id, _run_id: None
         self.on_ended: Callable[[Ended], None] = lambda _: None
 
-    async def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Admitted:
+    async def accept(
+        self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat, trace: str | None = None
+    ) -> Admitted:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
 
         The context's thread is the post's, or the one that its new thread is to be. What was said in the thread
@@ -69,6 +71,7 @@ class RunStore:
             "now": now_ms(),
             "permissions": msgspec.json.encode(sorted(context.permissions)).decode(),
             "posted": 1,
+            "trace": trace,
         }
         admitted, position = await self._database.write(
             lambda tx: accept(tx, post, values, seat),
@@ -104,6 +107,7 @@ class RunStore:
                 "now": now_ms(),
                 "permissions": msgspec.json.encode(sorted(context.permissions)).decode(),
                 "posted": 0,
+                "trace": None,
                 "executor": executor,
             }
             if await self._database.write(lambda tx: open_run(tx, new), user=context.user_id, alone=True) > 1:
@@ -152,6 +156,15 @@ class RunStore:
                 self.on_given(context.user_id, context.thread_id, run_id)
             if told.ended is not None:
                 self.on_ended(told.ended)
+
+    def keep_trace(self, context: UserExecutionContext, trace: str, *, epoch: int) -> Awaitable[None]:
+        """Where in its trace the run is by now, for whoever takes it up; the first word is what all of it is under."""
+        values = {"user_id": context.user_id, "run_id": context.run_id, "epoch": epoch, "trace": trace}
+
+        async def job(tx: Transaction) -> None:
+            await tx.run(SQL["keep_trace"], values)
+
+        return self._database.write(job, user=context.user_id, linger=True)
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:
         """What later runs of the thread tell the model that this run said, calls and their answers included."""

@@ -275,6 +275,9 @@ class Told:
                 "now": now_ms(),
                 "posted": 1,
                 "permissions": permissions,
+                "first_event_at": None,
+                "own_wait": 0,
+                "trace": None,
             }
             await tx.run(SQL["add_run"], run)
             await tx.run(SQL["give_run"], run)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from netra_apex.core.conversations import IfBusy
-from netra_apex.core.runs import Claim, Seat
+from netra_apex.core.runs import Claim, Seat, Traced
 from netra_apex.errors import Busy, QueueFull
 from netra_apex.stores.database import Database, Row, Transaction
 from netra_apex.stores.rows import attachments, now_ms, run_of
@@ -135,7 +135,7 @@ async def _reason(tx: Transaction, seat: Seat, active: int, in_thread: int, valu
 def _claim(row: Row | None) -> Claim | None:
     if row is None:
         return None
-    waited, epoch, recoveries, posted, permissions, task, files, *run = row
+    waited, trace, trace_last, epoch, recoveries, posted, permissions, task, files, *run = row
     return Claim(
         waited=bool(waited),
         epoch=epoch,
@@ -145,4 +145,5 @@ def _claim(row: Row | None) -> Claim | None:
         task=task,
         run=run_of(tuple(run)),
         files=attachments(files),
+        traced=None if trace is None else Traced(trace, trace_last),
     )

@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 from netra_apex.core.events import CallError, ToolCompleted
 from netra_apex.core.ids import new_id
+from netra_apex.core.telemetry import Called, Span
 from netra_apex.tools.results import Told
 from netra_apex.tools.tool import Tool
 
@@ -97,6 +98,19 @@ def completed(call: Call, outcome: Done | Failed) -> ToolCompleted:
         )
     error = CallError(outcome.code, outcome.message)
     return ToolCompleted(call_id=call.call_id, tool=call.name, ok=False, error=error, duration_ms=duration)
+
+
+def called(call: Call) -> Called:
+    """The call as operators are told of it."""
+    return Called(call.name, call.call_id, call.arguments, call.attempt, known=call.tool is not None)
+
+
+def tell_span(span: Span, outcome: Done | Failed) -> None:
+    """Tells operators of its end."""
+    if isinstance(outcome, Done):
+        span.ended(result=outcome.told.value)
+    else:
+        span.ended(outcome.code)
 
 
 def for_model(call: Call) -> str:

@@ -20,7 +20,18 @@ from netra_apex.core.voices import Emitter
 from netra_apex.errors import CallFailed, NetraError, ScopeClosed, ToolDefinitionError
 from netra_apex.tools.asking import Asking
 from netra_apex.tools.attempts import OutOfTime, Raised, Returned
-from netra_apex.tools.calls import CODES, SHOWN_NAME, Call, Done, Failed, completed, for_model, parse
+from netra_apex.tools.calls import (
+    CODES,
+    SHOWN_NAME,
+    Call,
+    Done,
+    Failed,
+    called,
+    completed,
+    for_model,
+    parse,
+    tell_span,
+)
 from netra_apex.tools.host import ToolHost
 from netra_apex.tools.ledger import Came, Ledger, Place, digest, ended, lost, started
 from netra_apex.tools.performing import perform
@@ -189,23 +200,23 @@ class ToolDispatcher(ToolCalls):
         if not isinstance(tool, Tool):
             refusal = Failed("unknown_tool", f"{_name(tool)} is not a tool; decorate it with @tool")
             return Call(name=_name(tool), arguments={}, outcome=refusal, by_code=True)
-        called = cast("Tool", tool)
+        known = cast("Tool", tool)
         try:
-            values = called.signature.bind(args, kwargs)
+            values = known.signature.bind(args, kwargs)
         except CallFailed as error:
-            refusal = self._denial(called) or Failed(error.code, error.message)
-            return Call(name=called.name, arguments=tellable(kwargs), tool=called, outcome=refusal, by_code=True)
-        refusal = self._denial(called)
-        if refusal is None and called.waits and not can_be_shown(values):
+            refusal = self._denial(known) or Failed(error.code, error.message)
+            return Call(name=known.name, arguments=tellable(kwargs), tool=known, outcome=refusal, by_code=True)
+        refusal = self._denial(known)
+        if refusal is None and known.waits and not can_be_shown(values):
             refusal = Failed(
-                "invalid_arguments", f"{called.name} waits for a person, and its arguments are no JSON to show"
+                "invalid_arguments", f"{known.name} waits for a person, and its arguments are no JSON to show"
             )
         return Call(
             by_code=True,
-            name=called.name,
+            name=known.name,
             arguments=tellable(values),
-            tool=called,
-            read=partial(called.signature.from_values, values),
+            tool=known,
+            read=partial(known.signature.from_values, values),
             outcome=refusal,
         )
 
@@ -280,6 +291,8 @@ class ToolDispatcher(ToolCalls):
             events += told
             if call.outcome is not None:
                 events.append(completed(call, call.outcome))
+                with self._host.telemetry.call(self._context, called(call)) as span:
+                    tell_span(span, call.outcome)
             steps.append(started(call) if call.outcome is None else ended(call, call.outcome))
         return self._emitter.emit(*events, steps=steps)
 
@@ -305,8 +318,10 @@ class ToolDispatcher(ToolCalls):
         assert call.tool is not None
         seconds = self._host.timeout_seconds if call.tool.timeout is None else call.tool.timeout
         with self._hooks.quiet.busy(repeatable=call.tool.idempotent):
-            came = await self._host.attempts.run(partial(self._work, call, call.tool), seconds)
-            outcome = self._judge(call, came)
+            with self._host.telemetry.call(self._context, called(call)) as span:
+                came = await self._host.attempts.run(partial(self._work, call, call.tool), seconds)
+                outcome = self._judge(call, came)
+                tell_span(span, outcome)
             self._hooks.went_on()
             # Before it is told: a call whose end could not be told must not be told a second end.
             call.outcome = outcome

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from netra_apex.core.redaction import Redactor
+from netra_apex.core.telemetry import Telemetry
 from netra_apex.tools.attempts import Attempts
 from netra_apex.tools.processes import ToolProcesses
 from netra_apex.tools.threads import ToolThreads
@@ -23,6 +24,7 @@ class ToolHost:
     approval_days: float = 30.0
     result_bytes: int = 65_536
     redactor: Redactor = field(default_factory=Redactor)
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     async def aclose(self) -> None:
         """Takes no more calls; waits only briefly for what will not stop."""

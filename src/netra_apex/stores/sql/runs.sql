@@ -36,9 +36,13 @@ select coalesce(max(position), 0) + 1 from runs where user_id = :user_id and thr
 
 -- name: add_run
 insert into runs (user_id, run_id, thread_id, position, message_id, agent, status, last_seq, executor, created_at, posted,
-                  permissions, first_event_at, own_wait)
+                  permissions, first_event_at, own_wait, trace)
 values (:user_id, :run_id, :thread_id, :position, :message_id, :agent, 'queued', :last_seq, :executor, :now, :posted,
-        :permissions, :first_event_at, :own_wait);
+        :permissions, :first_event_at, :own_wait, :trace);
+
+-- name: keep_trace
+update runs set trace = coalesce(trace, :trace), trace_last = :trace
+where user_id = :user_id and run_id = :run_id and epoch = :epoch;
 
 -- name: add_message
 insert into messages (user_id, run_id, ordinal, message_id, thread_id, position, role, content, files, created_at)

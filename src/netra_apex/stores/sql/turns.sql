@@ -56,7 +56,7 @@ update runs set
                           and steps.epoch = runs.epoch and steps.state = 'finished'
   ) then 0 else recoveries end
 where user_id = :user_id and run_id = :run_id and executor is null and ended_at is null
-returning epoch, recoveries, posted, permissions,
+returning trace, trace_last, epoch, recoveries, posted, permissions,
           (select content from messages
            where messages.user_id = runs.user_id and messages.run_id = runs.run_id and ordinal = 0),
           (select files from messages
