@@ -6,6 +6,7 @@ import os
 import secrets
 
 import pytest
+from tests.support.mcp_server import Echo
 from tests.support.otlp import Receiver, tree
 from tests.support.server import refused_start
 from tests.support.socket_client import play
@@ -362,3 +363,25 @@ def test_telemetry_without_its_packages_does_not_start_and_says_so(tmp_path, wir
     code, _, said = refused_start(tmp_path / "place", telemetry="on")
     assert code == 2
     assert said == 'NETRA_TELEMETRY=on needs packages that are not installed: pip install "netra-apex[telemetry]"\n'
+
+
+def test_a_call_of_an_mcp_server_is_a_span_of_its_run_and_carries_the_context(tmp_path, wire):
+    app = APP.replace("    tools = (lookup,", '    mcp_servers = (MCPServer("echo", url="URL"),)\n    tools = (lookup,')
+    app = app.replace("ChatAgent, RunScope", "ChatAgent, MCPServer, RunScope")
+    with Receiver() as receiver, Echo.over_http(tmp_path) as echo:
+        with serving(tmp_path, wire, app.replace("URL", echo.url), **receiver.settings) as server:
+
+            async def scenario(client):
+                login = await client.login("person000")
+                return await done(client, login, "mcp [[call=echo__traced chunks=1]]", agent="assistant")
+
+            run_id = play(server, scenario)
+            spans = receiver.of(
+                run_id, "execute_tool echo__traced", "MCP send tools/call traced", "invoke_agent assistant"
+            )
+        call, sent = one(spans, "execute_tool echo__traced"), one(spans, "MCP send tools/call traced")
+        assert (sent.parent, sent.trace) == (call.span, call.trace)
+        assert sent.attributes["mcp.method.name"] == "tools/call"
+        assert [line.split()[1][:-3] for line in echo.lines()] == [f"00-{sent.trace}-{sent.span}"]
+        # What the server said of its failure is in no span.
+        assert not any(b"heliotrope" in body for body in receiver.bodies)

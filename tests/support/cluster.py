@@ -164,16 +164,21 @@ class Cluster:
         """The name of somebody whom nobody else uses."""
         return next(self._people)
 
-    def api(self, *, execute: bool = False) -> Process:
-        """A server, which leaves runs to others unless it is to `execute` them."""
+    def api(self, *, execute: bool = False, version: Path | None = None, port: int = 0) -> Process:
+        """A server, which leaves runs to others unless it is to `execute` them; its package is where `version` says."""
         name = f"api{len(self.processes)}"
         arguments = ["serve", str(self.app), *([] if execute else ["--no-execute"])]
-        return self._start(Process(name, arguments, self.place, environment(**self._settings, port=free_port())))
+        environ = self._environment(version, port=port or free_port())
+        return self._start(Process(name, arguments, self.place, environ))
 
-    def worker(self) -> Process:
+    def worker(self, *, version: Path | None = None) -> Process:
         """A worker."""
         name = f"worker{len(self.processes)}"
-        return self._start(Process(name, ["worker", str(self.app)], self.place, environment(**self._settings)))
+        return self._start(Process(name, ["worker", str(self.app)], self.place, self._environment(version)))
+
+    def _environment(self, version: Path | None, **more: Any) -> dict[str, str]:
+        package = {} if version is None else {"PYTHONPATH": str(version)}
+        return environment(**self._settings | more) | package
 
     def _start(self, process: Process) -> Process:
         self.processes.append(process)
@@ -216,11 +221,11 @@ class Cluster:
         path = self.place / name
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
-    def netra(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def netra(self, *arguments: str, version: Path | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs a command beside them, with these settings instead of theirs."""
         return subprocess.run(
             [NETRA, *arguments],
-            env=environment(**self._settings | settings),
+            env=self._environment(version, **settings),
             cwd=self.place,
             capture_output=True,
             text=True,

@@ -197,6 +197,12 @@ def serve() -> None:
         return counts["all"]
 
     @server.tool()
+    async def traced(context: Context[Any, Any]) -> str:
+        """Notes in which trace it was asked, and fails."""
+        note("traced", (context.request_context.meta or {}).get("traceparent"))
+        raise ToolError("heliotrope")
+
+    @server.tool()
     async def hold() -> str:
         """Does not end by itself."""
         note("hold")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,12 @@ def test_an_origin_without_encryption_is_a_warning(origins: str, state: str, tmp
 
 def test_behind_a_proxy_origins_are_asked_for(tmp_path: Path) -> None:
     assert states(doctor(tmp_path, NETRA_TRUSTED_PROXIES="10.0.0.1")[2])["origins"] == "warning"
+
+
+def test_telemetry_is_checked_where_it_is_on(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        here = f"http://127.0.0.1:{receiver.getsockname()[1]}"
+        _, _, checks = doctor(tmp_path, NETRA_TELEMETRY="on", OTEL_EXPORTER_OTLP_ENDPOINT=here)
+        assert states(checks)["telemetry"] == "ok"
+    _, _, checks = doctor(tmp_path, NETRA_TELEMETRY="on", OTEL_EXPORTER_OTLP_ENDPOINT=here)
+    assert states(checks)["telemetry"] == "warning"
