@@ -67,7 +67,14 @@ class Lead(SupervisorAgent):
         failed = await scope.delegate(Broken, task)
         return f"{found.output} {failed.ok}"
 
-registry = AgentRegistry([Assistant, Lead, Broken])
+class Teller(BaseAgent):
+    """Tells a secret."""
+    name = "teller"
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        return await scope.tools.call(lookup, query="password=hunter2hunter2") + " password=hunter2hunter2"
+
+registry = AgentRegistry([Assistant, Lead, Broken, Teller])
 '''
 SECRET_WORDS = "the launch code is heliotrope"
 
@@ -321,9 +328,12 @@ def test_content_is_told_where_the_operator_wants_it_and_then_redacted(tmp_path,
         async def scenario(client):
             login = await client.login("person000")
             content = "my password=hunter2hunter2 is heliotrope [[call=lookup chunks=2]]"
-            return await done(client, login, content, agent="assistant")
+            run_id = await done(client, login, content, agent="assistant")
+            return run_id, await done(client, login, "tell me", agent="teller")
 
-        spans = receiver.of(play(server, scenario), "invoke_agent assistant")
+        run_id, told = play(server, scenario)
+        receiver.of(told, "invoke_agent teller")
+        spans = receiver.of(run_id, "invoke_agent assistant")
         call, root = one(spans, "execute_tool lookup"), one(spans, "invoke_agent assistant")
         assert "query" in json.loads(call.attributes["gen_ai.tool.call.arguments"])
         assert call.attributes["gen_ai.tool.call.result"].startswith("one order for")
