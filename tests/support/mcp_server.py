@@ -151,6 +151,7 @@ def serve() -> None:
     from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
     from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
     from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.shared.exceptions import MCPError
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -200,7 +201,7 @@ def serve() -> None:
     async def traced(context: Context[Any, Any]) -> str:
         """Notes in which trace it was asked, and fails."""
         note("traced", (context.request_context.meta or {}).get("traceparent"))
-        raise ToolError("heliotrope")
+        raise MCPError(code=-32042, message="heliotrope")
 
     @server.tool()
     async def hold() -> str:

@@ -18,6 +18,7 @@ from netra_apex.core.events import DurableEvent
 from netra_apex.core.journal import Decision, LedgerEntry, Step
 from netra_apex.core.messages import ModelMessage, UserMessage
 from netra_apex.core.runs import Claim, Run, RunStatus, Seat
+from netra_apex.core.telemetry import Traces
 
 
 class Accounts(Protocol):
@@ -148,21 +149,18 @@ class Files(Protocol):
     async def delete_file(self, user_id: str, thread_id: str, file_id: str) -> bool: ...
 
 
-class Runs(Protocol):
+class Runs(Traces, Protocol):
     """Runs and their event log. Every method but the operator's takes the owner.
 
     The methods that are not coroutines ask at once, in the call: what is asked for in one moment shares one commit,
     and keeps its order.
     """
 
-    def accept(
-        self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat, trace: str | None = None
-    ) -> Awaitable[Admitted]:
+    def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Awaitable[Admitted]:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
 
         The context's thread is the post's, or the one that its new thread is to be. What was said in the thread before
-        comes along. Whether it starts here and now, or waits, is decided in the same transaction. `trace` is the
-        W3C `traceparent` that it goes on with.
+        comes along. Whether it starts here and now, or waits, is decided in the same transaction.
 
         Raises: NotFound, Busy, QueueFull, IdempotencyConflict: nothing was written.
         """
@@ -200,10 +198,6 @@ class Runs(Protocol):
 
     def hurry(self) -> None:
         """What was appended goes to the disk now: somebody waits for it."""
-        ...
-
-    def keep_trace(self, context: UserExecutionContext, trace: str, *, epoch: int) -> Awaitable[None]:
-        """Where in its trace the run is by now, for whoever takes it up."""
         ...
 
     def keep_transcript(self, context: UserExecutionContext, messages: Sequence[ModelMessage]) -> Awaitable[None]:

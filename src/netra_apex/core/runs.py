@@ -308,10 +308,12 @@ class Claim:
 class Seat:
     """What the process that accepts a run could give it: its own `executor`, if it has `room`; and the user's limits.
 
-    An `executor` of None is a process that executes no runs: others do.
+    An `executor` of None is a process that executes no runs: others do. `trace` is the W3C `traceparent` in which the
+    run is asked for, if there is one.
     """
 
     executor: str | None = None
     room: bool = True
     per_user: int = 1_000_000
     queued_per_user: int = 1_000_000
+    trace: str | None = None

@@ -4,10 +4,10 @@ Why a port: agents, tool calls and model requests are told of where they happen,
 operator wants to know, and nowhere else (`stream.telemetry`).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.messages import NO_USAGE, Usage
@@ -41,6 +41,14 @@ class Span:
 
     def left(self, why: str) -> None:
         """It goes on elsewhere, or later: no ending."""
+
+
+class Traces(Protocol):
+    """Where runs stand in their traces, kept for whoever takes them up."""
+
+    def keep_trace(self, context: UserExecutionContext, trace: str, *, epoch: int) -> Awaitable[None]:
+        """This is where the run is by now; the first that is kept is what all of it is under."""
+        ...  # pragma: no cover
 
 
 QUIET = Span()

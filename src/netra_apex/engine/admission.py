@@ -146,8 +146,8 @@ class Admission:
         stored = replace(post, content=content)
         room = self._runner.reserve()
         try:
-            seat, trace = replace(self._seat, room=room), self._telemetry.here()
-            admitted = await self._runs.accept(context, stored, agent=agent, seat=seat, trace=trace)
+            seat = replace(self._seat, room=room, trace=self._telemetry.here())
+            admitted = await self._runs.accept(context, stored, agent=agent, seat=seat)
         except BaseException:
             if room:
                 self._runner.free()

@@ -45,9 +45,7 @@ class RunStore:
         self.on_given: Callable[[str, str, str], None] = lambda _user_id, _thread_id, _run_id: None
         self.on_ended: Callable[[Ended], None] = lambda _: None
 
-    async def accept(
-        self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat, trace: str | None = None
-    ) -> Admitted:
+    async def accept(self, context: UserExecutionContext, post: Post, *, agent: str, seat: Seat) -> Admitted:
         """Thread, message and run in one transaction; or the answer that the same idempotency key had.
 
         The context's thread is the post's, or the one that its new thread is to be. What was said in the thread
@@ -71,7 +69,7 @@ class RunStore:
             "now": now_ms(),
             "permissions": msgspec.json.encode(sorted(context.permissions)).decode(),
             "posted": 1,
-            "trace": trace,
+            "trace": seat.trace,
         }
         admitted, position = await self._database.write(
             lambda tx: accept(tx, post, values, seat),
