@@ -13,7 +13,7 @@
     │   └── TakenOver             another process has the run now, or it has ended: nothing is stored in it
     ├── Refused                 a request that is answered with a code (docs/reference/errors.md)
     │   ├── Unauthenticated, Forbidden, NotFound, Invalid, TooLarge, UnknownType, Busy, QueueFull, AlreadyDecided,
-    │   └── IdempotencyConflict, AfterOutOfRange, Flood, TooManyConnections, Draining, Unavailable
+    │   └── IdempotencyConflict, AfterOutOfRange, Flood, TooManyConnections, Draining, Unavailable, Superseded
     ├── RunFailed               ends a run as `agent_failed` with a code
     │   ├── AgentFailed, AgentTimedOut, TurnsExhausted, RunInterrupted
     │   ├── Nondeterministic      taken up again, the agent did not do what it had done before
@@ -207,6 +207,10 @@ class Busy(Refused):
 
     code = "busy"
     status = 409
+
+
+class Superseded(Busy):
+    """The thread has gone on from the run that a post was to follow."""
 
 
 class QueueFull(Refused):

@@ -51,6 +51,7 @@ CONTENT = (
     "file_chunks",
     "memories",
     "memory_words",
+    "openings",
 )
 PEOPLE = ("ada", "bob")
 WAYS = ("owner", "restricted", "superuser")
@@ -119,7 +120,7 @@ async def filled(url: str) -> None:
             await stores.files.add_file(user, context.thread_id, new, content(user))
             wanted = Reservation(user_id=user, run_id=context.run_id, key="2", epoch=1, usage=Usage(10, 10, 1))
             assert await stores.budgets.reserve(wanted, Limits(user=Bound(tokens=100))) is None
-            other = await accept(stores, user, "and this")
+            other = await accept(stores, user, "and this", before=(UserMessage(f"{user}'s secret"),))
             ending = AgentFailed(code="agent_error", message="it broke", retryable=False)
             bill = Bill(usage=Usage(1, 1, 1), charged=False)
             await stores.runs.append(context_of(other, user), stamped(ending), bill=bill)

@@ -47,6 +47,9 @@ class Post:
     `thread_id` None begins a thread, `agent` None is the registry's default. `replace` names an earlier message of
     the user's in that thread: it and all that followed it give way to this one (edit and retry). `files` are the ids
     of files of that thread which come with the message.
+
+    `before` is what was said before a new thread, elsewhere; a thread that is there is never given any.
+    `follows` is the run that must be the thread's last one, for a post that goes on from that one alone.
     """
 
     content: str
@@ -56,6 +59,8 @@ class Post:
     if_busy: IfBusy = "enqueue"
     idempotency_key: str | None = None
     files: tuple[str, ...] = ()
+    before: tuple[ModelMessage, ...] = ()
+    follows: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,4 +164,6 @@ def check_post(post: Post) -> Post:
         raise Invalid("files are a thread's: thread_id is missing")
     if post.replace is not None and post.thread_id is None:
         raise Invalid("replace names a message of a thread: thread_id is missing")
+    if post.before and post.thread_id is not None:
+        raise Invalid("what was said before begins a new thread: a thread that is there has its own history")
     return post

@@ -114,6 +114,8 @@ class Conversations(Protocol):
         """Deletes it with its messages, runs and events. Raises: Busy: it has an unfinished run."""
         ...
 
+    async def delete_run(self, user_id: str, run_id: str) -> bool: ...
+
     async def messages(
         self, user_id: str, thread_id: str, *, limit: int, cursor: str | None
     ) -> Page[Message] | None: ...
@@ -205,6 +207,10 @@ class Runs(Traces, Protocol):
         ...
 
     async def run(self, user_id: str, run_id: str) -> Run | None: ...
+
+    async def said(self, user_id: str, run_id: str) -> tuple[ModelMessage, ...]:
+        """What was said in its thread up to its end, as a run after it is told; nothing where there is none."""
+        ...
 
     async def events(self, user_id: str, run_id: str, after: int, limit: int = 1000) -> tuple[tuple[int, str], ...]:
         """(seq, JSON) of the events after `after`, in order, at most `limit`."""

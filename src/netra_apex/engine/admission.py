@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec.structs import replace as say_again
+
 from netra_apex.agents import AgentRegistry
 from netra_apex.core.context import UserExecutionContext, check_identity
 from netra_apex.core.conversations import Accepted, Admitted, Post, check_post
@@ -133,6 +135,16 @@ class Admission:
             await self.cancel(user_id, run.run_id)
         return await self._conversations.delete_thread(user_id, thread_id)
 
+    async def delete_run(self, user_id: str, run_id: str) -> bool:
+        """Deletes a run of this user, with its thread where that has no other; it is cancelled first.
+
+        Raises:
+            Busy: it has not ended in time.
+        """
+        with contextlib.suppress(NotFound):
+            await self.cancel(user_id, run_id)
+        return await self._conversations.delete_run(user_id, run_id)
+
     async def _accept(
         self,
         user_id: str,
@@ -143,7 +155,8 @@ class Admission:
     ) -> Accepted:
         context = UserExecutionContext.new(user_id, thread_id=post.thread_id, permissions=permissions)
         content = self._redactor.text(post.content)
-        stored = replace(post, content=content)
+        before = tuple(say_again(said, content=self._redactor.text(said.content)) for said in post.before)
+        stored = replace(post, content=content, before=before)
         room = self._runner.reserve()
         try:
             seat = replace(self._seat, room=room, trace=self._telemetry.here())

@@ -10,7 +10,7 @@ from netra_apex.core.conversations import Accepted, Admitted, Post
 from netra_apex.core.events import RunQueued, decode, encode, told_now
 from netra_apex.core.messages import AssistantMessage, Attachment, ModelMessage, UserMessage, told_with
 from netra_apex.core.runs import Seat
-from netra_apex.errors import IdempotencyConflict, NotFound, QueueFull
+from netra_apex.errors import IdempotencyConflict, NotFound, QueueFull, Superseded
 from netra_apex.stores.database import Row, Transaction
 from netra_apex.stores.rows import attachments
 from netra_apex.stores.statements import statements
@@ -32,8 +32,11 @@ def title_of(content: str) -> str:
 
 def digest(post: Post) -> str:
     """A digest of what a post asks for: what must be the same under one idempotency key."""
-    # Without files as before there were any: a key that was remembered then is known again.
-    said = msgspec.json.encode((post.content, post.agent, post.replace, *([post.files] if post.files else ())))
+    # What is left out is as if it could not be: a key that was remembered before it could is known again.
+    files = [post.files] if post.files or post.before else ()
+    said = msgspec.json.encode(
+        (post.content, post.agent, post.replace, *files, *([post.before] if post.before else ()))
+    )
     return hashlib.sha256(said).hexdigest()
 
 
@@ -70,6 +73,8 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
     position = 1
     if post.thread_id is None:
         await tx.run(SQL["add_thread"], values)
+        if post.before:
+            await tx.run(SQL["add_opening"], values | {"body": msgspec.json.encode(post.before).decode()})
     else:
         position = await _in_thread(tx, values, replaced)
         if post.if_busy == "interrupt":
@@ -162,6 +167,10 @@ async def _check_thread(tx: Transaction, post: Post, values: dict[str, Any]) -> 
     """Whether the thread is there, and the message that is to be replaced: its position, if there is to be one."""
     if await tx.one(SQL["thread_title"], values) is None:
         raise NotFound("thread", values["thread_id"])
+    if post.follows is not None:
+        last = await tx.one(SQL["last_run"], values)
+        if last is None or last[0] != post.follows:
+            raise Superseded("the thread has gone on from there")
     if post.replace is None:
         return None
     replaced = await tx.one(SQL["position_of"], values | {"message_id": post.replace})
@@ -198,8 +207,10 @@ async def _next_position(tx: Transaction, values: dict[str, Any]) -> int:
     return int(row[0])
 
 
-async def said_before(tx: Transaction, values: dict[str, Any]) -> tuple[ModelMessage, ...] | None:
-    """What was said before a run, oldest first; None where the run does not exist.
+async def said_before(
+    tx: Transaction, values: dict[str, Any], *, itself: bool = False
+) -> tuple[ModelMessage, ...] | None:
+    """What was said before a run, or up to its end with `itself`, oldest first; None where the run does not exist.
 
     No more is read than is wanted: of a thread with long tool results that is little.
     """
@@ -207,8 +218,9 @@ async def said_before(tx: Transaction, values: dict[str, Any]) -> tuple[ModelMes
     if row is None:
         return None
     past = _Past(values["limit"])
-    at = {"position": row[0], "ordinal": -1}
-    while row[0] > 1 and not past.enough:
+    first = row[0] + itself
+    at = {"position": first, "ordinal": -1}
+    while first > 1 and not past.enough:
         page = await tx.all(SQL["said_before"], values | at | {"limit": PAGE})
         for role, content, files, body, position, ordinal in page:
             said = told_with(content, attachments(files)) if role == "user" else AssistantMessage(content)
@@ -216,6 +228,8 @@ async def said_before(tx: Transaction, values: dict[str, Any]) -> tuple[ModelMes
             at = {"position": position, "ordinal": ordinal}
         if len(page) < PAGE:
             break
+    if not past.enough and (opening := await tx.one(SQL["opening"], values)) is not None:
+        past.open(opening[0])
     return past.said()
 
 
@@ -242,6 +256,10 @@ class _Past:
             self._latest_first += reversed(_transcript.decode(body)) if body is not None else self._bare
             self._size += len(body or said.content)
             self._bare = []
+
+    def open(self, body: str) -> None:
+        """What was said before the thread began."""
+        self._latest_first += reversed(_transcript.decode(body))
 
     def said(self) -> tuple[ModelMessage, ...]:
         """All of it, oldest first."""

@@ -102,6 +102,27 @@ class ConversationStore:
 
         return await self._database.write(job, user=user_id, alone=True)
 
+    async def delete_run(self, user_id: str, run_id: str) -> bool:
+        """Deletes a run with what was said in it, and its thread where nothing is left there; False where there is none.
+
+        Raises:
+            Busy: it has not ended.
+        """
+        values = {"user_id": user_id, "run_id": run_id}
+
+        async def job(tx: Transaction) -> bool:
+            await tx.lock(user_id)
+            run = await tx.one(SQL["thread_of"], values)
+            if run is None:
+                return False
+            if run[1] is None:
+                raise Busy("the run is under way: cancel it first")
+            await tx.run(SQL["delete_run"], values)
+            await tx.run(SQL["delete_empty"], values | {"thread_id": run[0]})
+            return True
+
+        return await self._database.write(job, user=user_id, alone=True)
+
     async def messages(
         self, user_id: str, thread_id: str, *, limit: int = 50, cursor: str | None = None
     ) -> Page[Message] | None:

@@ -78,7 +78,7 @@ class RunStore:
             # One with a key, or that steers, is known again by that only where it is no accident of a lost connection.
             repeatable=post.idempotency_key is None and post.if_busy != "steer",
         )
-        if position == 1 or not admitted.started:
+        if (position == 1 and not post.before) or not admitted.started:
             return admitted  # one that waits asks when it starts: those before it will have said something
         return replace(admitted, history=await self._said_before(values))
 
@@ -111,6 +111,14 @@ class RunStore:
             if await self._database.write(lambda tx: open_run(tx, new), user=context.user_id, alone=True) > 1:
                 said = await self._said_before(values)
         return said or ()
+
+    async def said(self, user_id: str, run_id: str) -> tuple[ModelMessage, ...]:
+        """What was said in a run's thread up to its end, as a run after it would be told; nothing where it is none."""
+        run = await self.run(user_id, run_id)
+        if run is None:
+            return ()
+        values = {"user_id": user_id, "thread_id": run.thread_id, "run_id": run_id, "limit": self._limit}
+        return await self._database.read(lambda tx: said_before(tx, values, itself=True), user=user_id) or ()
 
     async def _said_before(self, values: dict[str, Any]) -> tuple[ModelMessage, ...]:
         # Not in the transaction that accepts: a thread may be long, and the writer is everybody's.

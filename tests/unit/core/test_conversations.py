@@ -3,6 +3,7 @@
 import pytest
 
 from netra_apex.core.conversations import MAX_CONTENT, MAX_FILES, MAX_KEY, Post, check_post, check_text
+from netra_apex.core.messages import AssistantMessage, UserMessage
 from netra_apex.errors import Invalid
 
 FIELDS = ("content", "thread_id", "agent", "replace", "idempotency_key")
@@ -55,3 +56,10 @@ def test_files_are_a_threads_and_not_too_many_and_each_id_is_a_text() -> None:
 def test_a_message_can_only_be_replaced_in_its_thread() -> None:
     with pytest.raises(Invalid, match="thread_id is missing"):
         check_post(Post(content="hi", replace="msg_a"))
+
+
+def test_what_was_said_before_begins_a_thread_and_is_never_put_into_one() -> None:
+    before = (UserMessage("I am Ada"), AssistantMessage("hello"))
+    assert check_post(Post(content="hi", before=before))
+    with pytest.raises(Invalid, match="begins a new thread"):
+        check_post(Post(content="hi", before=before, thread_id="t"))

@@ -27,7 +27,7 @@ from netra_apex.core.events import (
 from netra_apex.core.ids import new_id
 from netra_apex.core.messages import NO_USAGE, AssistantMessage, ModelMessage, ToolCall, ToolMessage, UserMessage
 from netra_apex.core.runs import RunStatus
-from netra_apex.errors import Busy, IdempotencyConflict, NotFound, StoreError
+from netra_apex.errors import Busy, IdempotencyConflict, NotFound, StoreError, Superseded
 from netra_apex.stores import Stores
 from netra_apex.stores.accepting import title_of
 
@@ -53,7 +53,7 @@ def with_stores(home: Path, main: Callable[[Stores], Awaitable[None]], **values:
 
 async def contents(stores: Stores) -> list[Any]:
     """Every row that a post can make."""
-    tables = ("threads", "runs", "messages", "events", "transcripts", "idempotency")
+    tables = ("threads", "runs", "messages", "events", "transcripts", "idempotency", "openings")
     return [await raw(stores, f"select * from {table}") for table in tables]
 
 
@@ -504,5 +504,85 @@ def test_an_operator_sees_every_run_and_asks_for_ends(tmp_path: Path) -> None:
         assert not await stores.runs.request_cancel(ada.run_id, "operator")
         assert not await stores.runs.request_cancel("run_none", "operator")
         assert await stores.runs.cancels_requested() == ()
+
+    with_stores(tmp_path, main)
+
+
+BEFORE = (UserMessage("I am Ada"), AssistantMessage("Hello Ada"))
+
+
+def test_a_thread_begins_with_what_was_said_before_it_for_every_run_of_it_and_nobody_else(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        context = UserExecutionContext.new("ada")
+        admitted = await stores.runs.accept(context, Post(content="who?", before=BEFORE), agent="helper", seat=HERE)
+        assert admitted.history == BEFORE
+        # Taken up by another process, it is told the same.
+        assert await stores.runs.begin(context, "helper", "who?") == BEFORE
+        await told(stores, admitted.accepted, STARTED, answer("You are Ada"), completed("You are Ada"))
+        whole = (*BEFORE, UserMessage("who?"), AssistantMessage("You are Ada"))
+        assert await history(stores, context.thread_id) == whole
+        assert await stores.runs.said("ada", context.run_id) == whole
+        assert await stores.runs.said("bob", context.run_id) == ()
+        assert await said(stores, context.thread_id) == ["user: who?", "assistant: You are Ada"]
+        other = await accept(stores, content="who?")
+        await told(stores, other, STARTED, answer("Nobody"), completed("Nobody"))
+        assert await history(stores, other.thread_id) == (UserMessage("who?"), AssistantMessage("Nobody"))
+        await stores.conversations.delete_thread("ada", context.thread_id)
+        assert await raw(stores, "select * from openings") == []
+
+    with_stores(tmp_path, main)
+
+
+def test_what_was_said_before_is_cut_as_any_history_is(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        context = UserExecutionContext.new("ada")
+        before = (*BEFORE, UserMessage("more"), AssistantMessage("much more"))
+        admitted = await stores.runs.accept(context, Post(content="?", before=before), agent="helper", seat=HERE)
+        assert admitted.history == before[-2:]
+
+    with_stores(tmp_path, main, history_messages=3)
+
+
+def test_a_key_with_another_history_is_a_conflict(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        first = await accept(stores, content="?", idempotency_key="k", before=BEFORE)
+        again = await accept(stores, content="?", idempotency_key="k", before=BEFORE)
+        assert (again.run_id, again.repeated) == (first.run_id, True)
+        for other in ((), BEFORE[:1]):
+            with pytest.raises(IdempotencyConflict):
+                await accept(stores, content="?", idempotency_key="k", before=other)
+
+    with_stores(tmp_path, main)
+
+
+def test_a_post_that_follows_a_run_is_taken_only_while_that_is_the_last_one(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        first = await accept(stores)
+        await told(stores, first, STARTED, completed())
+        follows = {"thread_id": first.thread_id, "follows": first.run_id, "if_busy": "reject"}
+        # Two of them at once: one is taken, and the other is told that it was not the first.
+        results = await asyncio.gather(*(accept(stores, **follows) for _ in range(2)), return_exceptions=True)
+        assert {type(result) for result in results} == {Accepted, Superseded}
+        with pytest.raises(NotFound):
+            await accept(stores, user="bob", **follows)
+
+    with_stores(tmp_path, main)
+
+
+def test_a_run_is_deleted_with_what_was_said_in_it_and_its_thread_with_the_last(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        first = await accept(stores, content="one")
+        with pytest.raises(Busy):
+            await stores.conversations.delete_run("ada", first.run_id)
+        await told(stores, first, STARTED, answer("1"), completed("1"))
+        second = await accept(stores, content="two", thread_id=first.thread_id)
+        await told(stores, second, STARTED, answer("2"), completed("2"))
+        assert not await stores.conversations.delete_run("bob", first.run_id)
+        assert await stores.conversations.delete_run("ada", first.run_id)
+        assert await said(stores, first.thread_id) == ["user: two", "assistant: 2"]
+        assert await history(stores, first.thread_id) == (UserMessage("two"), AssistantMessage("2"))
+        assert await stores.conversations.delete_run("ada", second.run_id)
+        assert not await stores.conversations.delete_run("ada", second.run_id)
+        assert all(rows == [] for rows in await contents(stores))
 
     with_stores(tmp_path, main)

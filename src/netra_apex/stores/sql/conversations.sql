@@ -31,6 +31,17 @@ update threads set title = :title, titled = 2 where user_id = :user_id and threa
 -- name: delete_thread
 delete from threads where user_id = :user_id and thread_id = :thread_id;
 
+-- name: thread_of
+select thread_id, ended_at from runs where user_id = :user_id and run_id = :run_id;
+
+-- name: delete_run
+delete from runs where user_id = :user_id and run_id = :run_id;
+
+-- name: delete_empty
+delete from threads where user_id = :user_id and thread_id = :thread_id
+  and not exists (select 1 from runs where runs.user_id = :user_id and runs.thread_id = :thread_id)
+  and not exists (select 1 from files where files.user_id = :user_id and files.thread_id = :thread_id);
+
 -- name: messages
 select messages.message_id, messages.run_id, messages.role, messages.content, messages.created_at,
        messages.files, messages.position, messages.ordinal

@@ -27,6 +27,16 @@ update runs set replaced = 1 where user_id = :user_id and thread_id = :thread_id
 insert into threads (user_id, thread_id, title, created_at, updated_at, titled)
 values (:user_id, :thread_id, :title, :now, :now, 0) on conflict do nothing;
 
+-- name: add_opening
+insert into openings (user_id, thread_id, body) values (:user_id, :thread_id, :body);
+
+-- name: opening
+select body from openings where user_id = :user_id and thread_id = :thread_id;
+
+-- name: last_run
+select run_id from runs where user_id = :user_id and thread_id = :thread_id and replaced = 0
+order by position desc limit 1;
+
 -- name: touch_thread
 update threads set updated_at = :now, title = case when title = '' then :title else title end
 where user_id = :user_id and thread_id = :thread_id;

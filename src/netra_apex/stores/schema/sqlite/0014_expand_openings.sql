@@ -1,0 +1,9 @@
+-- What was said before a thread began, where that was elsewhere: a client's own history, or another thread's.
+
+create table openings (
+    user_id   text not null,
+    thread_id text not null,
+    body      text not null,                  -- JSON list of messages, redacted
+    primary key (user_id, thread_id),
+    foreign key (user_id, thread_id) references threads (user_id, thread_id) on delete cascade
+) without rowid;
