@@ -33,11 +33,10 @@ def title_of(content: str) -> str:
 def digest(post: Post) -> str:
     """A digest of what a post asks for: what must be the same under one idempotency key."""
     # What is left out is as if it could not be: a key that was remembered before it could is known again.
-    files = [post.files] if post.files or post.before else ()
-    said = msgspec.json.encode(
-        (post.content, post.agent, post.replace, *files, *([post.before] if post.before else ()))
-    )
-    return hashlib.sha256(said).hexdigest()
+    asked = [post.content, post.agent, post.replace, post.files, post.before]
+    while len(asked) > 3 and not asked[-1]:
+        asked.pop()
+    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 
 
 async def accepted_before(tx: Transaction, values: dict[str, Any], seat: Seat) -> tuple[Admitted, int] | None:

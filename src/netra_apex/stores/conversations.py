@@ -103,7 +103,7 @@ class ConversationStore:
         return await self._database.write(job, user=user_id, alone=True)
 
     async def delete_run(self, user_id: str, run_id: str) -> bool:
-        """Deletes a run with what was said in it, and its thread where nothing is left there; False where there is none.
+        """Deletes a run with what was said in it, and its thread where nothing is left there; False: there is none.
 
         Raises:
             Busy: it has not ended.
