@@ -66,6 +66,11 @@ class EventStream(StreamingResponse):
         with self._place:
             await super().__call__(scope, receive, send)
 
+    def written(self, seq: int | None, text: str) -> str:
+        """One frame on the wire."""
+        # JSON text has no line ends of its own, so one data line holds it.
+        return f"data: {text}\n\n" if seq is None else f"id: {seq}\ndata: {text}\n\n"
+
     async def _told(self) -> AsyncGenerator[str]:
         checked = spoke = time.monotonic()
         async with aclosing(self._frames):
@@ -84,7 +89,7 @@ class EventStream(StreamingResponse):
                         frame, coming = coming.result(), None
                         if frame is None:
                             return
-                        yield _event(*frame)
+                        yield self.written(*frame)
                         spoke = now
                     elif now - spoke >= self._heartbeat:
                         yield HEARTBEAT
@@ -101,8 +106,3 @@ async def _next(frames: Frames) -> tuple[int | None, str] | None:
     except Refused:
         # It was there when the stream began: the owner has deleted it since.
         return None
-
-
-def _event(seq: int | None, text: str) -> str:
-    # JSON text has no line ends of its own, so one data line holds it.
-    return f"data: {text}\n\n" if seq is None else f"id: {seq}\ndata: {text}\n\n"

@@ -7,6 +7,16 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 AT_ONCE = 4  # of one caller; beyond, they wait in their order
+_HELD = "netra_apex.turn"
+
+
+def give_turn_back(scope: Scope) -> None:
+    """Ends this request's turn before its answer begins: it waits for a run now, and others need not wait for it.
+
+    Why: with as many that wait for a person as have a turn at once, this person's word could not come in.
+    """
+    if (give_back := scope.get(_HELD)) is not None:
+        give_back()
 
 
 class _Caller:
@@ -39,19 +49,23 @@ class Turns:
         await self._take(credential)
         held = True
 
-        async def sending(message: Message) -> None:
+        def give_back() -> None:
             nonlocal held
-            if held and message["type"] == "http.response.start":
-                # What follows may be an event stream, which lasts as long as a run.
+            if held:
                 held = False
                 self._give_back(credential)
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # What follows may be an event stream, which lasts as long as a run.
+                give_back()
             await send(message)
 
         try:
+            scope[_HELD] = give_back
             await self._app(scope, receive, sending)
         finally:
-            if held:
-                self._give_back(credential)
+            give_back()
 
     async def _take(self, credential: bytes) -> None:
         caller = self._callers.setdefault(credential, _Caller())

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 from tests.support.bounded import run, turns, until
 
-from netra_apex.server.turns import AT_ONCE, Turns
+from netra_apex.server.turns import AT_ONCE, Turns, give_turn_back
 
 
 class Held:
@@ -81,6 +81,24 @@ def test_an_answer_that_has_begun_holds_no_turn() -> None:
         await until(lambda: held.inside["s"] == 3 * AT_ONCE)
         held.stream.set()
         await asyncio.gather(*streams)
+        assert app._callers == {}
+
+    played(main)
+
+
+def test_a_request_that_waits_for_a_run_gives_its_turn_back_once() -> None:
+    async def main(held: Held, app: Turns) -> None:
+        async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+            give_turn_back(scope)
+            give_turn_back(scope)
+            await held(scope, receive, send)
+
+        app = Turns(waiting)
+        several = [request(app, f"w{number}", b"Bearer a") for number in range(3 * AT_ONCE)]
+        await until(lambda: held.inside["w"] == 3 * AT_ONCE)
+        for door in held.doors.values():
+            door.set()
+        await asyncio.gather(*several)
         assert app._callers == {}
 
     played(main)
