@@ -22,10 +22,14 @@ from netra_apex.stream import protocol
 
 APP = Path(__file__).with_name("served_app.py")
 SSE = {"Accept": "text/event-stream"}
+KEYED = {"Idempotency-Key": "victims-key"}
+APPROVES = {"type": "mcp_approval_response", "approval_request_id": "{approval_id}", "approve": True}
+ANSWERS = {"type": "function_call_output", "call_id": "{question_id}", "output": "no"}
 # Operations that name nothing of anybody: they act on the caller's own, or on nobody's.
 NAMELESS = {
     "login", "refresh", "logout", "me", "setup", "list_agents", "create_thread", "healthz", "readyz", "metrics",
-    "list_mcp_servers", "usage", "list_keys", "add_key", "list_sessions", "change_password",
+    "list_mcp_servers", "usage", "list_keys", "add_key", "list_sessions", "change_password", "openai_list_models",
+    "openai_create_chat_completion",
 }  # fmt: skip
 # (method, path, body, headers) of each request that can name somebody else's thing; `{name}` is filled in.
 FORGED = {
@@ -83,6 +87,31 @@ FORGED = {
     "revoke_key": [("DELETE", "/api/me/keys/{key_id}", None, {})],
     "end_session": [("DELETE", "/api/me/sessions/{session_id}", None, {})],
     "forget": [("DELETE", "/api/me/memories/{memory_id}", None, {})],
+    "openai_get_model": [("GET", "/v1/models/{thread_id}", None, {})],
+    "openai_create_response": [
+        ("POST", "/v1/responses", {"model": "assistant", "input": "x", "previous_response_id": "{run_id}"}, {}),
+        ("POST", "/v1/responses", {"input": "x", "previous_response_id": "{live_id}", "stream": True}, {}),
+        ("POST", "/v1/responses", {"model": "assistant", "input": "x", "conversation": "{thread_id}"}, {}),
+        ("POST", "/v1/responses", {"model": "assistant", "input": "x", "conversation": {"id": "{busy_id}"}}, {}),
+        ("POST", "/v1/responses", {"model": "assistant", "input": "x", "conversation": "{thread_id}"}, KEYED),
+        ("POST", "/v1/responses", {"input": [APPROVES], "previous_response_id": "{waiting_id}"}, {}),
+        ("POST", "/v1/responses", {"input": [ANSWERS], "previous_response_id": "{asking_id}"}, {}),
+        ("POST", "/v1/responses", {"input": [APPROVES], "previous_response_id": "{own_run_id}"}, {}),
+        ("POST", "/v1/responses", {"input": [ANSWERS], "previous_response_id": "{own_run_id}"}, {}),
+    ],
+    "openai_get_response": [
+        ("GET", "/v1/responses/{run_id}", None, {}),
+        ("GET", "/v1/responses/{live_id}?stream=true", None, {}),
+        ("GET", "/v1/responses/{run_id}?stream=true&starting_after=1", None, {}),
+    ],
+    "openai_cancel_response": [
+        ("POST", "/v1/responses/{run_id}/cancel", None, {}),
+        ("POST", "/v1/responses/{live_id}/cancel", None, {}),
+    ],
+    "openai_delete_response": [
+        ("DELETE", "/v1/responses/{run_id}", None, {}),
+        ("DELETE", "/v1/responses/{live_id}", None, {}),
+    ],
     "list_events": [
         ("GET", "/api/runs/{run_id}/events", None, {}),
         ("GET", "/api/runs/{run_id}/events?after=999", None, {}),
@@ -151,6 +180,12 @@ def _fill(value, names):
     return value
 
 
+def _code(answer):
+    """What an answer says is wrong, in our words."""
+    code = answer.json["error"]["code"] if "error" in answer.json else answer.json["code"]
+    return "unauthenticated" if code == "invalid_api_key" else code
+
+
 def _rows(server):
     """All that is stored, but for logins."""
     tables = server.rows("select name from sqlite_master where type = 'table' and name != 'sessions'")
@@ -192,6 +227,7 @@ async def _victim(client, server):
         asks = await socket.ask("sign for victim", agent="signer")
         asked = await socket.frame("approval_requested", run_id=asks["run_id"])
         approvals.append(asked["approval_id"])
+        waiting_id = asks["run_id"]
         if verdict is not None:
             assert (await socket.answer("decide", approval_id=asked["approval_id"], decision=verdict))["type"] == "ok"
             await socket.ended(asks["run_id"])
@@ -204,6 +240,7 @@ async def _victim(client, server):
         asks = await socket.ask("asked of victim", agent="asker")
         asked = await socket.frame("question_asked", run_id=asks["run_id"])
         questions.append(asked["question_id"])
+        asking_id = asks["run_id"]
         if content is not None:
             assert (await socket.answer("answer", question_id=asked["question_id"], content=content))["type"] == "ok"
             await socket.ended(asks["run_id"])
@@ -226,6 +263,8 @@ async def _victim(client, server):
         "memory_id": (await _remembered(server)).memory_id,
         "key_id": key["key_id"],
         "session_id": sessions[0]["session_id"],
+        "waiting_id": waiting_id,
+        "asking_id": asking_id,
         "cursor": threads["next_cursor"],
         "message_cursor": messages["next_cursor"],
     }
@@ -265,6 +304,8 @@ def test_somebody_elses_id_is_answered_as_one_that_does_not_exist_and_changes_no
         login, socket, live, theirs, missing = await _victim(client, server)
         stranger = await client.login(intruder)
         own = {"own_thread_id": await client.thread(stranger)}
+        mine = {"model": "assistant", "input": "hi", "conversation": await client.thread(stranger)}
+        own["own_run_id"] = (await client.post("/v1/responses", stranger, mine)).json["id"]
         before = _rows(server)
         for requests in FORGED.values():
             for method, path, body, headers in requests:
@@ -318,14 +359,14 @@ def test_somebody_elses_id_is_answered_as_one_that_does_not_exist_and_changes_no
 def test_without_a_login_every_id_is_answered_alike_and_with_somebody_elses_token_nothing_is_his(server):
     async def scenario(client):
         _, socket, live, theirs, missing = await _victim(client, server)
-        own = {"own_thread_id": "thr_0"}
+        own = {"own_thread_id": "thr_0", "own_run_id": "run_0"}
         before = _rows(server)
         for requests in FORGED.values():
             for method, path, body, headers in requests:
                 for names in (theirs, missing):
                     filled = _fill(path, names | own), _fill(body, names | own)
                     answer = await client.call(method, filled[0], None, filled[1], headers=headers)
-                    assert (answer.status, answer.json["code"]) == (401, "unauthenticated")
+                    assert (answer.status, _code(answer)) == (401, "unauthenticated")
         assert _rows(server) == before
         # An open connection cannot become another user's.
         stranger = await client.login("intruder")

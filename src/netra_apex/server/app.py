@@ -33,6 +33,7 @@ from netra_apex.server import (
 )
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.limits import BodyLimit, SecurityHeaders
+from netra_apex.server.protocols import openai_chat, openai_errors, openai_responses
 from netra_apex.server.services import Services
 from netra_apex.server.turns import Turns
 from netra_apex.server.web import Assets
@@ -54,6 +55,8 @@ ROOMS = (
     mcp,
     administration,
     service_levels,
+    openai_chat,
+    openai_responses,
     health,
     pages,
 )
@@ -101,6 +104,7 @@ def create_app(
 
     app.state.door = WebSocketDoor(services_of)
     problems.install(app)
+    openai_errors.install(app)
     _guard(app, settings)
     return app
 
@@ -116,6 +120,7 @@ def _guard(app: FastAPI, settings: Settings) -> None:
     # The last added is the outermost: an internal problem has the headers, and its origin may read it.
     app.add_middleware(problems.InternalProblems)
     app.add_middleware(BodyLimit, limit=settings.body_bytes, upload=settings.upload_bytes)
+    app.add_middleware(openai_errors.OpenAIProblems)
     if settings.allowed_origins:
         app.add_middleware(
             Cors,

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from netra_apex.server.problems import FieldProblem, Problem
+from netra_apex.server.protocols.openai_errors import ROOT, OpenAIError
 
 _REPLACED = ("HTTPValidationError", "ValidationError")
 _REFERENCE = "#/components/schemas/{model}"
@@ -23,5 +24,11 @@ def document(app: FastAPI) -> dict[str, Any]:
     problem.pop("$defs", None)
     schemas["Problem"] = problem
     schemas["FieldProblem"] = FieldProblem.model_json_schema(ref_template=_REFERENCE)
+    for path, operations in made["paths"].items():
+        if path.startswith(f"{ROOT}/"):
+            for operation in operations.values():
+                operation["responses"].pop("422", None)  # which is 400 there
+    failed = OpenAIError.model_json_schema(ref_template=_REFERENCE)
+    schemas |= failed.pop("$defs") | {"OpenAIError": failed}
     app.openapi_schema = made
     return made
