@@ -33,7 +33,7 @@ from netra_apex.server import (
 )
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.limits import BodyLimit, SecurityHeaders
-from netra_apex.server.protocols import openai_chat, openai_errors, openai_responses
+from netra_apex.server.protocols import mcp_agents, openai_chat, openai_errors, openai_responses
 from netra_apex.server.services import Services
 from netra_apex.server.turns import Turns
 from netra_apex.server.web import Assets
@@ -57,6 +57,7 @@ ROOMS = (
     service_levels,
     openai_chat,
     openai_responses,
+    mcp_agents,
     health,
     pages,
 )

@@ -1,9 +1,11 @@
 """A run's stream as server-sent events (WHATWG HTML, 9.2): durable events have an `id:`, passing frames none."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager, aclosing
+from typing import Any
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -96,8 +98,16 @@ class EventStream(StreamingResponse):
                         spoke = now
             finally:
                 if coming is not None:
-                    coming.cancel()
-                    await asyncio.wait({coming})
+                    await given_up(coming)
+
+
+async def given_up(task: "asyncio.Future[Any]") -> None:
+    """Cancels a task, and waits until it has ended, whatever else happens: what it works with is closed next."""
+    task.cancel()
+    while not task.done():
+        # Whoever waits here is mostly cancelled himself, and by anyio again and again.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
 
 
 async def _next(frames: Frames) -> tuple[int | None, str] | None:

@@ -17,6 +17,7 @@ from netra_apex.core.events import (
     QuestionAsked,
 )
 from netra_apex.core.runs import RunStatus
+from netra_apex.server.eventstream import given_up
 from netra_apex.server.services import Services
 from netra_apex.stream.reader import StreamReader
 
@@ -88,8 +89,7 @@ async def to_rest(services: Services, user_id: str, run_id: str, after: int = 0)
                     return
         finally:
             if coming is not None:
-                coming.cancel()
-                await asyncio.wait({coming})
+                await given_up(coming)
 
 
 async def _waits(services: Services, user_id: str, run_id: str) -> bool:
@@ -105,8 +105,7 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T | None:
         return working.result() if working.done() else None
     finally:
         for task in (working, watching):
-            task.cancel()
-        await asyncio.wait({working, watching})
+            await given_up(task)
 
 
 async def _gone(request: Request) -> None:

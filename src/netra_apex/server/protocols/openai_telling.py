@@ -39,6 +39,7 @@ _PLACE = 1 << 16
 _ORDINAL = PLACES * _PLACE  # numbers stay exact in JavaScript for a million events of a run
 _FIRST_PIECE = 2  # after the message and its part
 _PIECES = PLACES - 16
+_OTHERS = PLACES - 8  # what is no text comes behind a text that it overtakes
 
 Told = dict[str, Any]
 
@@ -85,7 +86,7 @@ class Telling:
         self._after = -1 if after is None else after
         self._resume = _resume_at(self._after)
         self._ordinal = 1  # of the next event that tells anything
-        self._place = 0
+        self._place = _OTHERS
         self._texts = Texts()
         self._open: _Open | None = None
         self._output: list[Told] = []
@@ -106,7 +107,7 @@ class Telling:
             told = self._say(said)
             if not said.done:
                 return self._lacked(told)
-        self._place = 0
+        self._place = _OTHERS
         others = self._tell(event)
         told = self._lacked([*told, *others])
         if said is not None or others:
