@@ -214,6 +214,19 @@ async def test_what_was_said_before_is_the_agents_history_and_in_no_thread_that_
     assert [m["content"] for m in last["messages"]][:4] == [content for _, content in told[:4]]
 
 
+@scenario
+async def test_a_secret_in_what_was_said_before_is_stored_nowhere(server, client, login, theirs):
+    secret = "sk-proj-" + "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZg"
+    said = [{"role": role, "content": f"{login.name} {secret}"} for role in ("system", "user", "assistant", "user")]
+    await theirs.chat.completions.create(model="assistant", messages=said)
+    asked = [request for request in server.wire.requests() if login.name in str(request["messages"])]
+    assert len(asked[0]["messages"]) == 5
+    assert secret not in str(asked)
+    for table in ("openings", "messages", "events", "transcripts", "steps"):
+        assert secret not in str(server.rows(f"select * from {table} where user_id = ?", login.name))
+    assert server.rows("select count(*) from openings where user_id = ?", login.name) == [(1,)]
+
+
 @pytest.mark.parametrize(
     ("param", "value"),
     [

@@ -71,7 +71,7 @@ async def to_rest(services: Services, user_id: str, run_id: str, after: int = 0)
     Raises:
         NotFound: the user has no such run.
     """
-    asked = Asked()
+    asked, seq = Asked(), after
     coming: asyncio.Future[Event | None] | None = None
     async with aclosing(events(services.runtime.reader, user_id, run_id, after)) as told:
         try:
@@ -83,8 +83,9 @@ async def to_rest(services: Services, user_id: str, run_id: str, after: int = 0)
                     if event is None:
                         return
                     asked.hear(event)
+                    seq = event.seq if isinstance(event, DurableEvent) else seq
                     yield event
-                elif await _waits(services, user_id, run_id) and not coming.done():
+                elif await _waits(services, user_id, run_id, seq) and not coming.done():
                     yield None
                     return
         finally:
@@ -92,9 +93,10 @@ async def to_rest(services: Services, user_id: str, run_id: str, after: int = 0)
                 await given_up(coming)
 
 
-async def _waits(services: Services, user_id: str, run_id: str) -> bool:
+async def _waits(services: Services, user_id: str, run_id: str, seq: int) -> bool:
+    """Whether it does nothing but wait, and everything that it has told is told here."""
     run = await services.runtime.stores.runs.run(user_id, run_id)
-    return run is not None and run.status is RunStatus.WAITING
+    return run is not None and run.status is RunStatus.WAITING and run.last_seq == seq
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T | None:
