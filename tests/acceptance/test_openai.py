@@ -96,6 +96,13 @@ async def test_the_models_are_the_agents_that_its_caller_may_run(server, client,
 
 
 @scenario
+async def test_an_api_key_is_the_key_of_openais_client(server, client, login, theirs):
+    made = await client.post("/api/me/keys", login, {"name": "a script"})
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key=made.json["key"], max_retries=0) as script:
+        assert (await script.responses.create(model="greeter", input="hi")).output_text == f"Hello {login.name}: hi"
+
+
+@scenario
 async def test_a_chat_completion_is_a_run_with_its_five_events(server, client, login, theirs):
     done = await theirs.chat.completions.create(model="assistant", messages=[{"role": "user", "content": ASK}])
     assert done.object == "chat.completion"
@@ -310,7 +317,7 @@ async def test_a_chat_completion_whose_client_goes_away_is_cancelled_and_a_respo
     live = await theirs.responses.create(model="waiter", input="x", stream=True)
     third = (await anext(aiter(live))).response.id
     await live.close()
-    assert (await theirs.responses.retrieve(third)).status == "in_progress"
+    assert (await theirs.responses.retrieve(third)).status in ("queued", "in_progress")
     assert (await theirs.responses.cancel(third)).status == "cancelled"
 
 
