@@ -9,7 +9,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 # Theirs are the lines that we write ourselves, with more in them; only their warnings are news.
-QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "asyncio", "aiohttp.access")
+QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets", "asyncio", "aiohttp.access", "mcp.server")
 
 
 def configure(hide: Callable[[str], str], *, stream: TextIO | None = None, adding: Processor | None = None) -> None:

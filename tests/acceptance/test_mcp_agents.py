@@ -61,6 +61,8 @@ def server(tmp_path_factory, wire):
     with Server(tmp_path_factory.mktemp("mcp"), wire=wire, people=40, frames_burst=1000) as server:
         yield server
         assert "Traceback" not in server.log()
+        # Each request has a server of its own, and that is no news.
+        assert "StreamableHTTP" not in server.log()
 
 
 @pytest.fixture(scope="module")
