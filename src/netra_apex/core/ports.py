@@ -1,8 +1,7 @@
 """What the upper floors need of a database and of other processes, as narrow protocols.
 
-`stores` satisfies them; `runtime` brings the two together. Nothing here has a body. Ports with values of their own
-stand beside these, in `core.budgets`, `core.memories` and `core.administration`; those of models and of who tells what
-happens in `core.voices`.
+`stores` satisfies them; `runtime` brings the two together. Ports with values of their own stand beside these, in
+`core.budgets`, `core.memories` and `core.administration`; those of models and of who tells it in `core.voices`.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -208,9 +207,7 @@ class Runs(Traces, Protocol):
 
     async def run(self, user_id: str, run_id: str) -> Run | None: ...
 
-    async def said(self, user_id: str, run_id: str) -> tuple[ModelMessage, ...]:
-        """What was said in its thread up to its end, as a run after it is told; nothing where there is none."""
-        ...
+    async def said(self, user_id: str, run_id: str) -> tuple[ModelMessage, ...]: ...
 
     async def events(self, user_id: str, run_id: str, after: int, limit: int = 1000) -> tuple[tuple[int, str], ...]:
         """(seq, JSON) of the events after `after`, in order, at most `limit`."""
@@ -234,9 +231,7 @@ class Runs(Traces, Protocol):
         """(run id, by whom) of unfinished runs whose end was asked for from another process."""
         ...
 
-    async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]:
-        """The operator's list, newest first."""
-        ...
+    async def all_runs(self, *, statuses: Sequence[RunStatus] = (), limit: int = 100) -> tuple[Run, ...]: ...
 
 
 class Journals(Protocol):
