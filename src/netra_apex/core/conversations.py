@@ -46,7 +46,8 @@ class Post:
 
     `thread_id` None begins a thread, `agent` None is the registry's default. `replace` names an earlier message of
     the user's in that thread: it and all that followed it give way to this one (edit and retry). `files` are the ids
-    of files of that thread which come with the message.
+    of files of that thread which come with the message. With `begins` a thread that the user does not have is begun
+    under the id that is named: only for ids that are made here, of nothing that another user could have.
 
     `before` is what was said before a new thread, elsewhere; a thread that is there is never given any.
     `follows` is the run that must be the thread's last one, for a post that goes on from that one alone.
@@ -61,6 +62,7 @@ class Post:
     files: tuple[str, ...] = ()
     before: tuple[ModelMessage, ...] = ()
     follows: str | None = None
+    begins: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

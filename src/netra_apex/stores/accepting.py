@@ -164,7 +164,10 @@ async def repeated(tx: Transaction, post: Post, values: dict[str, Any]) -> Accep
 
 async def _check_thread(tx: Transaction, post: Post, values: dict[str, Any]) -> int | None:
     """Whether the thread is there, and the message that is to be replaced: its position, if there is to be one."""
-    if await tx.one(SQL["thread_title"], values) is None:
+    if await tx.one(SQL["thread_title"], values) is None and not (
+        post.begins and await tx.run(SQL["add_thread"], values)
+    ):
+        # Also where it is begun and is there already: it is another user's.
         raise NotFound("thread", values["thread_id"])
     if post.follows is not None:
         last = await tx.one(SQL["last_run"], values)
