@@ -33,7 +33,7 @@ from netra_apex.server import (
 )
 from netra_apex.server.lifecycle import Lifecycle
 from netra_apex.server.limits import BodyLimit, SecurityHeaders
-from netra_apex.server.protocols import agui, mcp_agents, openai_chat, openai_errors, openai_responses
+from netra_apex.server.protocols import a2a, agui, mcp_agents, openai_chat, openai_errors, openai_responses
 from netra_apex.server.services import Services
 from netra_apex.server.turns import Turns
 from netra_apex.server.web import Assets
@@ -58,6 +58,7 @@ ROOMS = (
     openai_chat,
     openai_responses,
     mcp_agents,
+    a2a,
     agui,
     health,
     pages,

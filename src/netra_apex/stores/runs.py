@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Admitted, Post
+from netra_apex.core.conversations import Admitted, Page, Post
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.golden import Ended
 from netra_apex.core.ids import new_id
@@ -18,13 +18,23 @@ from netra_apex.core.journal import Step
 from netra_apex.core.messages import ModelMessage, UserMessage, told_with
 from netra_apex.core.runs import Run, RunStatus, Seat
 from netra_apex.stores.accepting import accept, digest, open_run, said_before, title_of
-from netra_apex.stores.database import Database, Transaction
-from netra_apex.stores.rows import attachments, now_ms, run_of, to_ms
+from netra_apex.stores.database import Database, Row, Transaction
+from netra_apex.stores.rows import attachments, now_ms, page_of, read_cursor, run_of, to_ms
 from netra_apex.stores.statements import statements
 from netra_apex.stores.steps import StepRows
 from netra_apex.stores.telling import Told
 
 SQL = statements("runs")
+LAST_ID = chr(0x10FFFF)  # after every id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Which:
+    """Which of a user's runs: of one thread, of one status, begun or ended since."""
+
+    thread_id: str | None = None
+    status: RunStatus | None = None
+    since: datetime | None = None
 
 
 class RunStore:
@@ -194,6 +204,24 @@ class RunStore:
         values = {"user_id": user_id, "run_id": run_id}
         row = await self._database.read(lambda tx: tx.one(SQL["run"], values), user=user_id)
         return None if row is None else run_of(row)
+
+    async def page(self, user_id: str, which: Which, *, limit: int, cursor: str | None = None) -> tuple[Page[Run], int]:
+        """A page of the user's runs, the latest begun first, and how many there are on all pages.
+
+        Raises:
+            Invalid: the cursor is none of ours.
+        """
+        before = LAST_ID if cursor is None else read_cursor(cursor)[1]
+        values = {"user_id": user_id, "before": before, "limit": limit + 1, "thread_id": which.thread_id}
+        values |= {"status": which.status, "since": 0 if which.since is None else to_ms(which.since)}
+
+        async def job(tx: Transaction) -> tuple[list[Row], int]:
+            count = await tx.one(SQL["count_runs_of"], values)
+            assert count is not None
+            return await tx.all(SQL["runs_of"], values), int(count[0])
+
+        rows, total = await self._database.read(job, user=user_id)
+        return page_of(rows, limit, run_of, lambda row: (0, row[0])), total
 
     async def events(self, user_id: str, run_id: str, after: int, limit: int = 1000) -> tuple[tuple[int, str], ...]:
         """(seq, JSON) of the events after `after`, in order, at most `limit`."""

@@ -37,8 +37,9 @@ from netra_apex.server.auth import Principal
 from netra_apex.server.eventstream import Frames, after_of
 from netra_apex.server.protocols.agui_asks import OURS, Answer, Asked, answer_of, run_of
 from netra_apex.server.protocols.agui_events import Naming, Teller
-from netra_apex.server.protocols.agui_input import if_busy, keep_files, key_of, left_out, read, said, thread_of
+from netra_apex.server.protocols.agui_input import if_busy, key_of, left_out, read, said, thread_of
 from netra_apex.server.protocols.tailing import tailed
+from netra_apex.server.protocols.taking import keep_files
 from netra_apex.stream.reader import PAGE
 
 __all__ = ["attaching", "capabilities", "opening", "read"]
@@ -103,7 +104,7 @@ def opening(
             agent=agent,
             if_busy=await if_busy(runtime, user_id, thread_id, given),
             idempotency_key=key_of(given.run_id),
-            files=await keep_files(runtime, user_id, thread_id, given.run_id, sent),
+            files=await keep_files(runtime, user_id, thread_id, (key_of(given.run_id), sent.files)),
             begins=True,
         )
         accepted = await runtime.admission.post(user_id, principal.permissions, post)

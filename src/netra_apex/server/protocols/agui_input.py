@@ -3,7 +3,7 @@
 import base64
 import binascii
 import mimetypes
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast, get_args
 
@@ -11,9 +11,8 @@ from ag_ui.core import AudioPart, DataSource, DocumentPart, ImagePart, RunAgentI
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from netra_apex.core.belongings import NewFile
 from netra_apex.core.conversations import MAX_KEY, IfBusy, check_text
-from netra_apex.core.files import HEAD_BYTES, check_taken, file_name, type_of
+from netra_apex.core.files import file_name
 from netra_apex.core.ids import derived_id
 from netra_apex.core.runs import RunStatus
 from netra_apex.errors import Invalid
@@ -102,27 +101,6 @@ def said(given: RunAgentInput) -> Said:
     return Said("\n".join(texts), files)
 
 
-async def keep_files(runtime: Runtime, user_id: str, thread_id: str, run: str, sent: Said) -> tuple[str, ...]:
-    """The ids of the files that came in a message, which are the thread's from now on. The same run keeps them once.
-
-    Raises:
-        Invalid, TooLarge, NotFound: one cannot be kept.
-    """
-    if not sent.files:
-        return ()
-    new: list[NewFile] = []
-    for number, (name, content) in enumerate(sent.files):
-        media_type = check_taken(type_of(name, content[:HEAD_BYTES]), runtime.settings.upload_types)
-        ident = derived_id("fil", "agui", user_id, thread_id, run, str(number))
-        new.append(NewFile(file_id=ident, name=name, media_type=media_type))
-    conversations, files = runtime.stores.conversations, runtime.stores.files
-    if await conversations.thread(user_id, thread_id) is None:
-        await conversations.add_thread(user_id, thread_id, "")
-    for file, (_, content) in zip(new, sent.files, strict=True):
-        await files.add_file(user_id, thread_id, file, _pieces(content))
-    return tuple(file.file_id for file in new)
-
-
 def left_out(given: RunAgentInput) -> str | None:
     """A sentence on what the client sent that has no effect here; None where there is nothing."""
     sent: Sequence[tuple[str, object]] = (
@@ -150,7 +128,3 @@ def _file(part: Media, number: int) -> tuple[str, bytes]:
     named = cast("dict[str, object]", metadata).get("filename") if isinstance(metadata, dict) else None
     ending = mimetypes.guess_extension(source.mime_type.partition(";")[0].strip()) or ""
     return file_name(named if isinstance(named, str) and named else f"{part.type}-{number}{ending}"), content
-
-
-async def _pieces(content: bytes) -> AsyncGenerator[bytes]:
-    yield content

@@ -163,6 +163,18 @@ on conflict (user_id, run_id) do update set body = excluded.body;
 select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
 from runs where user_id = :user_id and run_id = :run_id;
 
+-- name: runs_of
+select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
+from runs
+where user_id = :user_id and run_id < :before and (cast(:thread_id as text) is null or thread_id = :thread_id)
+  and (cast(:status as text) is null or status = :status) and coalesce(ended_at, created_at) >= :since
+order by run_id desc limit :limit;
+
+-- name: count_runs_of
+select count(*) from runs
+where user_id = :user_id and (cast(:thread_id as text) is null or thread_id = :thread_id)
+  and (cast(:status as text) is null or status = :status) and coalesce(ended_at, created_at) >= :since;
+
 -- name: any_run
 select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
 from runs where run_id = :run_id;
