@@ -30,6 +30,11 @@ ui/node_modules/.installed: ui/package-lock.json ui/package.json ui/client/packa
 	cd ui && ./with-node npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# AG-UI's own client, which its tests speak with.
+tests/node/node_modules/.installed: tests/node/package-lock.json tests/node/package.json | $(VENV)/bin/python
+	cd tests/node && ../../ui/with-node npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 $(WEB): $(UI) ui/node_modules/.installed
 	cd ui && ./with-node npm run build --workspace app --loglevel=error
 	@touch $@
@@ -63,11 +68,11 @@ machines: dev
 	$(BIN)/coverage report
 	rm -f .coverage
 
-test: check machines ui
+test: check machines ui tests/node/node_modules/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 bench: dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .netra .pytest_cache .ruff_cache .hypothesis ui/node_modules src/netra_apex/server/web dist
+	rm -rf $(VENV) .netra .pytest_cache .ruff_cache .hypothesis ui/node_modules tests/node/node_modules src/netra_apex/server/web dist

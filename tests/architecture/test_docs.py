@@ -20,7 +20,9 @@ DOCUMENTS = documents()
 VARIABLES = {variable(name): field for name, field in Settings.model_fields.items()}
 # Written by the table of problems itself, for what nobody raised as a refusal.
 ANYWHERE = {"internal": 500}
-PAGES = {"GET /", "GET /admin", "GET /setup", "GET /api/openapi.json", "GET /ws", "POST /mcp"}
+# What is not in the OpenAPI document; the shapes of A2A and MCP are their standards'.
+PAGES = {"GET /", "GET /admin", "GET /setup", "GET /api/openapi.json", "GET /ws"}
+PAGES |= {"GET /.well-known/agent-card.json", "POST /api/a2a", "POST /mcp"}
 HEADER = {"seq", "run_id", "thread_id", "agent", "depth", "at", "parent_agent", "parent_call_id"}
 
 

@@ -29,8 +29,15 @@ ANSWERS = {"type": "function_call_output", "call_id": "{question_id}", "output":
 NAMELESS = {
     "login", "refresh", "logout", "me", "setup", "list_agents", "create_thread", "healthz", "readyz", "metrics",
     "list_mcp_servers", "usage", "list_keys", "add_key", "list_sessions", "change_password", "openai_list_models",
-    "openai_create_chat_completion",
+    "openai_create_chat_completion", "agui_capabilities",
 }  # fmt: skip
+
+
+def _resume(thread, run, asked):
+    entry = {"interruptId": f"int-{run}-{asked}", "status": "resolved", "payload": {"approved": True}}
+    return {"threadId": thread, "runId": "forged", "messages": [], "resume": [entry]}
+
+
 # (method, path, body, headers) of each request that can name somebody else's thing; `{name}` is filled in.
 FORGED = {
     "list_threads": [("GET", "/api/threads?cursor={cursor}", None, {})],
@@ -111,6 +118,18 @@ FORGED = {
     "openai_delete_response": [
         ("DELETE", "/v1/responses/{run_id}", None, {}),
         ("DELETE", "/v1/responses/{live_id}", None, {}),
+    ],
+    # A thread of somebody else's is a name like any other there: tests/acceptance/test_agui.py.
+    "agui_run": [
+        ("POST", "/api/agui/signer", _resume("{own_thread_id}", "{run_id}", "{approval_id}"), {}),
+        ("POST", "/api/agui/signer", _resume("{thread_id}", "{run_id}", "{approval_id}"), {}),
+        ("POST", "/api/agui/asker", _resume("{own_thread_id}", "{live_id}", "{question_id}"), SSE),
+        ("POST", "/api/agui/signer", _resume("{own_thread_id}", "{run_id}", "{decided_id}"), {"Last-Event-ID": "1"}),
+    ],
+    "agui_attach": [
+        ("GET", "/api/agui/runs/{run_id}", None, SSE),
+        ("GET", "/api/agui/runs/{run_id}?after=999", None, {}),
+        ("GET", "/api/agui/runs/{live_id}?thread={thread_id}", None, SSE | {"Last-Event-ID": "1"}),
     ],
     "list_events": [
         ("GET", "/api/runs/{run_id}/events", None, {}),
@@ -289,7 +308,8 @@ def test_every_operation_and_every_frame_is_in_these_tables(server):
     }
     assert operations.keys() == NAMELESS | FORGED.keys() | ADMINISTRATIVE
     assert {name for name, path in operations.items() if path.startswith("/api/admin/")} == ADMINISTRATIVE
-    assert not [path for name, path in operations.items() if name in NAMELESS and "{" in path]
+    named = [path for name, path in operations.items() if name in NAMELESS and "{" in path]
+    assert named == ["/api/agui/{agent}"]  # an agent is nobody's
     frames = {frame.__struct_config__.tag: frame for frame in get_args(protocol.ClientFrame)}
     assert frames.keys() == FRAMES.keys() == protocol.TYPES
     for kind, frame in frames.items():

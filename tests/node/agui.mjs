@@ -1,8 +1,10 @@
 // Plays turns with AG-UI's own client, and prints what it was told of each as JSON.
 //
-// Its one argument is JSON: {url, headers, threadId, turns}. A turn is {say?, runId?, resume?, cutAfter?, attach?, input?}:
+// Its one argument is JSON: {url, agent, headers, threadId, turns}. A turn is {agent?, say?, runId?, resume?, cutAfter?,
+// attach?, input?}:
 // `resume` is what to answer each open interrupt with; `cutAfter` {type, count} aborts the request at that event;
-// `attach` {url, lastEventId} asks for a run's stream instead of posting; `input` adds to what is posted.
+// `attach` {run?, lastEventId?, again?} asks for a run's stream instead, or with `again` by the same request: left out, of
+// the run and after the event that were told last; `input` adds to what is posted.
 import { HttpAgent } from "@ag-ui/client";
 
 const script = JSON.parse(process.argv[2]);
@@ -12,16 +14,18 @@ class Agent extends HttpAgent {
     const init = super.requestInit({ ...input, ...this.turn.input });
     const { attach } = this.turn;
     if (attach === undefined) return init;
-    const headers = { ...init.headers, "Last-Event-ID": String(attach.lastEventId) };
+    const headers = { ...init.headers, "Last-Event-ID": String(attach.lastEventId ?? last.seq) };
     return attach.again ? { ...init, headers } : { method: "GET", headers, signal: init.signal };
   }
 }
 
-const agent = new Agent({ url: script.url, headers: script.headers, threadId: script.threadId });
+const agent = new Agent({ url: script.url + script.agent, headers: script.headers, threadId: script.threadId });
 const told = [];
+const last = { seq: 0, run: "" };
 for (const turn of script.turns) {
   agent.turn = turn;
-  agent.url = turn.attach?.url ?? script.url;
+  const path = turn.attach && !turn.attach.again ? `runs/${turn.attach.run ?? last.run}` : (turn.agent ?? script.agent);
+  agent.url = script.url + path;
   const events = [];
   let error = null;
   let seen = 0;
@@ -34,6 +38,8 @@ for (const turn of script.turns) {
       {
         onEvent: ({ event }) => {
           events.push(event);
+          last.seq = event.metadata?.netra?.seq ?? last.seq;
+          last.run = event.metadata?.netra?.run_id ?? last.run;
           if (event.type === turn.cutAfter?.type && ++seen === turn.cutAfter.count) agent.abortRun();
         },
       },

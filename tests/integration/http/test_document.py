@@ -74,7 +74,7 @@ def test_each_operation_answers_as_the_document_says(case, target):
     case.call_and_validate(base_url=url, headers=headers, checks=CHECKS, timeout=10)
 
 
-def test_every_route_is_in_the_document_but_the_pages_and_the_socket():
+def test_every_route_is_in_the_document_but_the_pages_the_socket_and_a2a():
     paths = APP.openapi()["paths"]
     assert set(paths) == {
         "/api/admin/audit",
@@ -102,6 +102,8 @@ def test_every_route_is_in_the_document_but_the_pages_and_the_socket():
         "/api/me/password",
         "/api/me/sessions",
         "/api/me/sessions/{session_id}",
+        "/api/agui/runs/{run_id}",
+        "/api/agui/{agent}",
         "/api/me/usage",
         "/api/approvals",
         "/api/approvals/{approval_id}",
