@@ -64,7 +64,7 @@ ROOMS = (
     pages,
 )
 CORS_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-CORS_HEADERS = ("Authorization", "Content-Type", "Last-Event-ID")
+CORS_HEADERS = ("Authorization", "Content-Type", "Last-Event-ID", "A2A-Version", "A2A-Extensions")
 
 
 def create_app(

@@ -14,6 +14,7 @@ CONFORMING = (
     "test_interrupting",
     "test_journal_rows",
     "test_memories",
+    "test_named_threads",
     "test_pruning",
     "test_questions",
     "test_runs",

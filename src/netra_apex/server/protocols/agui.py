@@ -20,7 +20,7 @@ router = APIRouter(prefix="/api/agui", tags=["agui"], dependencies=SECURITY)
 
 _STREAM: dict[str, Any] = {
     "description": "AG-UI events",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {"schema": {}}},
 }
 _CAPABILITIES: dict[str, Any] = {
     "description": "AG-UI's AgentCapabilities",
