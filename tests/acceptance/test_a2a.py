@@ -37,7 +37,7 @@ from a2a.utils.errors import (
 )
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Value
-from tests.support.bounded import run
+from tests.support.bounded import passed, run
 from tests.support.server import PASSWORD, Server
 
 APP = Path(__file__).parents[1] / "support" / "protocols_app.py"
@@ -370,3 +370,31 @@ def test_versions_and_statuses_are_those_of_the_standard(server) -> None:
             assert elsewhere.status_code == 403
 
     run(main())
+
+
+def test_a_server_that_stops_answers_with_the_task_as_it_is_and_the_next_one_goes_on_with_it(tmp_path, wire) -> None:
+    with Server(tmp_path, app=APP, wire=wire, people=1) as server:
+
+        async def main() -> str:
+            who = server.person()
+            async with connected(server, who, streaming=False) as (client, _), connected(server, who) as (other, _):
+                # More than a user's requests that are worked on at once: those that wait for a run hold up no other.
+                sending = [asyncio.ensure_future(send(client, message("wait", agent="waiter"))) for _ in range(6)]
+                while (await other.list_tasks(ListTasksRequest())).total_size < len(sending):
+                    await passed(0.05)
+                while (await other.list_tasks(ListTasksRequest(status=WORKING))).total_size < 3:
+                    await passed(0.05)
+                stopping = asyncio.ensure_future(asyncio.to_thread(server.stop))
+                told = [(await each)[0].task for each in sending]
+                assert await stopping == 0
+                assert {each.status.state for each in told} <= {WORKING, TaskState.TASK_STATE_SUBMITTED}
+                return next(each.id for each in told if each.status.state == WORKING)
+
+        ident = run(main(), limit=60)
+        server.start()
+
+        async def after() -> None:
+            async with connected(server, "person000") as (client, _):
+                assert (await client.cancel_task(CancelTaskRequest(id=ident))).status.state == CANCELED
+
+        run(after(), limit=60)

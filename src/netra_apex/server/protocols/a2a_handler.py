@@ -1,5 +1,6 @@
 """A2A 1.0's methods on our runs: one handler for each request, which acts for who sent it and for nobody else."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, contextmanager
 from datetime import UTC
@@ -59,6 +60,7 @@ from netra_apex.stream.reader import PAGE
 
 MAX_PAGE = 100
 DEFAULT_PAGE = 50
+LOOK_SECONDS = 0.5  # between two looks whether the server is about to stop
 log = structlog.get_logger("netra_apex.server")
 
 
@@ -78,15 +80,13 @@ class RunsAsTasks(RequestHandler):
         self._base = base
 
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Task | Message:
-        """Starts a run, or answers one, and waits until it has ended or asks; not with `return_immediately`."""
+        """Starts a run, or answers one, and waits until it has ended or asks, unless `return_immediately`."""
         with self._told_theirs(params):
             run_id = await self._send(params)
             if not params.configuration.return_immediately:
                 # It may take as long as a run: this user's other requests do not wait for it.
                 give_turn_back(self._scope)
-                async with aclosing(self._stream(run_id)) as told:
-                    async for _ in told:
-                        pass
+                await self._rest(run_id)
             teller = await self._heard(run_id)
             return apply_history_length(teller.task(), params.configuration)
 
@@ -259,6 +259,23 @@ class RunsAsTasks(RequestHandler):
                     yield each
         if not teller.over and teller.asked:
             yield teller.waits()
+
+    async def _rest(self, run_id: str) -> None:
+        """Waits until a task has ended or asks; no longer once the server is about to stop."""
+        resting = asyncio.ensure_future(self._through(run_id))
+        try:
+            while not resting.done() and not self._runtime.admission.draining:
+                await asyncio.wait({resting}, timeout=LOOK_SECONDS)
+            if resting.done():
+                resting.result()
+        finally:
+            resting.cancel()
+            await asyncio.wait({resting})
+
+    async def _through(self, run_id: str) -> None:
+        async with aclosing(self._stream(run_id)) as told:
+            async for _ in told:
+                pass
 
     @contextmanager
     def _told_theirs(self, params: ProtoMessage) -> Generator[None]:
