@@ -75,7 +75,7 @@ async def accept(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
         if post.before:
             await tx.run(SQL["add_opening"], values | {"body": msgspec.json.encode(post.before).decode()})
     else:
-        position = await _in_thread(tx, values, replaced)
+        position = await _in_thread(tx, post, values, replaced)
         if post.if_busy == "interrupt":
             # With the acceptance, so that no crash comes between; who carries them out is told right after.
             await tx.run(SQL["interrupt"], values | {"position": position})
@@ -164,10 +164,7 @@ async def repeated(tx: Transaction, post: Post, values: dict[str, Any]) -> Accep
 
 async def _check_thread(tx: Transaction, post: Post, values: dict[str, Any]) -> int | None:
     """Whether the thread is there, and the message that is to be replaced: its position, if there is to be one."""
-    if await tx.one(SQL["thread_title"], values) is None and not (
-        post.begins and await tx.run(SQL["add_thread"], values)
-    ):
-        # Also where it is begun and is there already: it is another user's.
+    if not post.begins and await tx.one(SQL["thread_title"], values) is None:
         raise NotFound("thread", values["thread_id"])
     if post.follows is not None:
         last = await tx.one(SQL["last_run"], values)
@@ -181,8 +178,15 @@ async def _check_thread(tx: Transaction, post: Post, values: dict[str, Any]) -> 
     return int(replaced[0])
 
 
-async def _in_thread(tx: Transaction, values: dict[str, Any], replaced: int | None) -> int:
-    """The position of a new run in an existing thread, which is told of it."""
+async def _in_thread(tx: Transaction, post: Post, values: dict[str, Any], replaced: int | None) -> int:
+    """The position of a new run in a thread that was named, which is told of it.
+
+    Raises:
+        NotFound: it was to begin, and is another user's; nothing has been written.
+    """
+    begun = post.begins and await tx.run(SQL["add_thread"], values)
+    if not begun and await tx.one(SQL["thread_title"], values) is None:
+        raise NotFound("thread", values["thread_id"])
     position = await _next_position(tx, values)
     if replaced is not None:
         await tx.run(SQL["replace_from"], values | {"position": replaced})
