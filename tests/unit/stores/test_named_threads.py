@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from tests.support.bounded import run
-from tests.support.stores import HERE, accept, context_of, opened, raw, stamped
+from tests.support.stores import accept, context_of, opened, raw, stamped
 
+from netra_apex.core.context import UserExecutionContext
+from netra_apex.core.conversations import Post
 from netra_apex.core.events import AgentCancelled, AgentStarted
-from netra_apex.core.runs import RunStatus
+from netra_apex.core.runs import RunStatus, Seat
 from netra_apex.errors import Invalid, NotFound, QueueFull
 from netra_apex.stores import Stores
 from netra_apex.stores.runs import Which
@@ -46,11 +48,15 @@ def test_nobody_begins_a_thread_under_the_id_of_somebody_elses(tmp_path: Path) -
 def test_a_post_that_is_refused_begins_no_thread(tmp_path: Path) -> None:
     async def main() -> None:
         async with opened(tmp_path) as stores:
-            for _ in range(HERE.per_user + HERE.queued_per_user):
-                await accept(stores)
+            full = Seat(executor=None, per_user=1, queued_per_user=1)
+            context = UserExecutionContext.new("ada", thread_id="thr_named")
+            post = Post(content="hi", thread_id="thr_named", begins=True)
+            await accept(stores)
+            waiting = UserExecutionContext.new("ada")
+            await stores.runs.accept(waiting, Post(content="waits"), agent="helper", seat=full)
             threads = len(await raw(stores, "select * from threads"))
             with pytest.raises(QueueFull):
-                await accept(stores, thread_id="thr_named", begins=True)
+                await stores.runs.accept(context, post, agent="helper", seat=full)
             with pytest.raises(NotFound):
                 await accept(stores, thread_id="thr_named", begins=True, replace="msg_0")
             assert len(await raw(stores, "select * from threads")) == threads
