@@ -47,6 +47,7 @@ FORGED = {
     "list_messages": [
         ("GET", "/api/threads/{thread_id}/messages", None, {}),
         ("GET", "/api/threads/{thread_id}/messages?limit=1&cursor={message_cursor}", None, {}),
+        ("GET", "/api/threads/{thread_id}/messages?order=desc", None, {}),
     ],
     "create_run": [
         ("POST", "/api/threads/{thread_id}/runs", {"content": "let me in"}, {}),

@@ -167,9 +167,9 @@ class Conversation:
     async def go_on(self, thread_id: str) -> None:
         """Makes this the conversation, shows its last messages, and the runs in it that have not ended."""
         thread = await self._client.thread(thread_id)
-        messages = await self._client.messages(thread_id)
+        messages = await self._client.messages(thread_id, limit=6, order="desc")
         self._leave(thread_id)
-        for message in messages.items[-6:]:
+        for message in reversed(messages.items):
             who = "you" if message.role == "user" else "agent"
             self.pen.line(f"{who}: {one_line(message.content, 200)}{names_of(message.files)}", "dim")
         for run in thread.runs:

@@ -28,6 +28,7 @@ from netra_apex.client.values import (
     ThreadInfo,
     UsageInfo,
 )
+from netra_apex.core.conversations import Order
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.files import file_name
 
@@ -105,9 +106,12 @@ class Client:
         """A conversation, with the runs in it that have not ended."""
         return read_as(OpenThread, await self._api.call("GET", f"/api/threads/{_part(thread_id)}"), "a thread")
 
-    async def messages(self, thread_id: str, *, limit: int = 50, cursor: str | None = None) -> Listing[MessageInfo]:
-        """A page of a conversation."""
-        body = await self._api.call("GET", f"/api/threads/{_part(thread_id)}/messages", params=_page(limit, cursor))
+    async def messages(
+        self, thread_id: str, *, limit: int = 50, cursor: str | None = None, order: Order = "asc"
+    ) -> Listing[MessageInfo]:
+        """A page of a conversation, the oldest first; `order="desc"`: the newest first."""
+        params = _page(limit, cursor) | {"order": order}
+        body = await self._api.call("GET", f"/api/threads/{_part(thread_id)}/messages", params=params)
         return read_as(Listing[MessageInfo], body, "a list of messages")
 
     async def new_thread(self, title: str = "") -> ThreadInfo:

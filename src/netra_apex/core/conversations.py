@@ -9,6 +9,7 @@ from netra_apex.errors import Invalid
 
 Verdict = Literal["approve", "reject"]
 IfBusy = Literal["enqueue", "reject", "interrupt", "steer"]
+Order = Literal["asc", "desc"]
 T = TypeVar("T")
 MAX_CONTENT = 100_000  # code points of one message; a socket's frame is bounded in bytes before
 MAX_NOTE = 2_000  # of what a person remarks on a decision

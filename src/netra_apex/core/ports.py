@@ -12,7 +12,7 @@ from netra_apex.core.accounts import Session, User
 from netra_apex.core.belongings import NewFile, StoredFile
 from netra_apex.core.budgets import Bill
 from netra_apex.core.context import UserExecutionContext
-from netra_apex.core.conversations import Admitted, Approval, Message, Page, Post, Question, Thread, Verdict
+from netra_apex.core.conversations import Admitted, Approval, Message, Order, Page, Post, Question, Thread, Verdict
 from netra_apex.core.events import DurableEvent
 from netra_apex.core.journal import Decision, LedgerEntry, Step
 from netra_apex.core.messages import ModelMessage, UserMessage
@@ -116,8 +116,10 @@ class Conversations(Protocol):
     async def delete_run(self, user_id: str, run_id: str) -> bool: ...
 
     async def messages(
-        self, user_id: str, thread_id: str, *, limit: int, cursor: str | None
-    ) -> Page[Message] | None: ...
+        self, user_id: str, thread_id: str, *, limit: int, cursor: str | None, order: Order
+    ) -> Page[Message] | None:
+        """A page of the thread's messages, oldest first or, for `desc`, newest first."""
+        ...
 
     async def unfinished(self, user_id: str, thread_id: str) -> tuple[Run, ...]: ...
 

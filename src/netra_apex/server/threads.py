@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator
 
+from netra_apex.core.conversations import Order
 from netra_apex.core.ids import new_id
 from netra_apex.errors import NotFound
 from netra_apex.server.callers import SECURITY, Caller, Running
@@ -96,11 +97,16 @@ async def delete_thread(thread_id: str, principal: Caller, services: Running) ->
 
 @router.get("/threads/{thread_id}/messages", operation_id="list_messages", responses=responses(401, 404, 422))
 async def messages(
-    thread_id: str, principal: Caller, services: Running, limit: Limit = 50, cursor: Cursor = None
+    thread_id: str,
+    principal: Caller,
+    services: Running,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    order: Annotated[Order, Query(description="The oldest first, or (`desc`) the newest")] = "asc",
 ) -> Listing[MessageShape]:
-    """What was said in a thread, oldest first."""
+    """What was said in a thread, oldest first unless asked otherwise."""
     conversations = services.runtime.stores.conversations
-    page = await conversations.messages(principal.user_id, thread_id, limit=limit, cursor=cursor)
+    page = await conversations.messages(principal.user_id, thread_id, limit=limit, cursor=cursor, order=order)
     if page is None:
         raise NotFound("thread", thread_id)
     return Listing[MessageShape].of(page, MessageShape.of)

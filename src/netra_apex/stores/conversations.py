@@ -1,9 +1,10 @@
 """Threads and messages (port: `core.ports.Conversations`). The owner is in every WHERE."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from netra_apex.core.conversations import Message, Page, Thread
+from netra_apex.core.conversations import Message, Order, Page, Thread
 from netra_apex.core.runs import Run
 from netra_apex.errors import Busy, Invalid
 from netra_apex.stores.database import Database, Row, Transaction
@@ -11,7 +12,10 @@ from netra_apex.stores.rows import LATEST, attachments, from_ms, now_ms, page_of
 from netra_apex.stores.statements import statements
 
 SQL = statements("conversations")
-BEFORE_ALL = (-1, -1)  # where the first page of messages begins, as `rows.EARLIEST`
+# Where the first page of messages begins (as `rows.EARLIEST` and `LATEST`), and what reads it.
+_READ_FROM: Mapping[Order, tuple[str, tuple[int, int]]] = MappingProxyType(
+    {"asc": ("messages", (-1, -1)), "desc": ("messages_newest_first", (2**62, 0))}
+)
 _FIRST_LINE, _KEPT = 0, 2  # whose a thread's title is; 1: a model was asked for it
 
 
@@ -124,16 +128,17 @@ class ConversationStore:
         return await self._database.write(job, user=user_id, alone=True)
 
     async def messages(
-        self, user_id: str, thread_id: str, *, limit: int = 50, cursor: str | None = None
+        self, user_id: str, thread_id: str, *, limit: int = 50, cursor: str | None = None, order: Order = "asc"
     ) -> Page[Message] | None:
-        """A page of a thread's messages, oldest first; None where the user has no such thread.
+        """A page of a thread's messages, oldest first or (`desc`) newest first; None where the user has no such thread.
 
         Raises:
             Invalid: the cursor is none of ours.
         """
         if await self.thread(user_id, thread_id) is None:
             return None
-        position, ordinal = BEFORE_ALL if cursor is None else _message_cursor(cursor)
+        query, begin = _READ_FROM[order]
+        position, ordinal = begin if cursor is None else _message_cursor(cursor)
         values = {
             "user_id": user_id,
             "thread_id": thread_id,
@@ -141,7 +146,7 @@ class ConversationStore:
             "ordinal": ordinal,
             "limit": limit + 1,
         }
-        rows = await self._rows(user_id, "messages", values)
+        rows = await self._rows(user_id, query, values)
         return page_of(rows, limit, _message, lambda row: (row[6], str(row[7])))
 
     async def unfinished(self, user_id: str, thread_id: str) -> tuple[Run, ...]:

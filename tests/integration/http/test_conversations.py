@@ -65,6 +65,9 @@ def test_a_message_is_answered_in_a_run_whose_messages_and_events_can_be_read(tm
         assert messages[0].keys() == {"message_id", "run_id", "role", "content", "created_at", "files"}
         assert (messages[0]["role"], messages[0]["content"]) == ("user", "hello")
         assert messages[0]["message_id"] == answer.json["message_id"]
+        newest_first = (await client.get(f"/api/threads/{thread_id}/messages?order=desc")).json["items"]
+        assert newest_first == messages[::-1]
+        assert (await client.get(f"/api/threads/{thread_id}/messages?order=sideways")).status == 422
         events = (await client.get(f"/api/runs/{run_id}/events")).json
         assert events["last_seq"] == run["last_seq"] == len(events["events"])
         assert [event["seq"] for event in events["events"]] == list(range(1, run["last_seq"] + 1))

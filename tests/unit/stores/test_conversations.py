@@ -175,6 +175,39 @@ def test_messages_come_oldest_first_page_by_page_and_only_once(tmp_path: Path) -
     with_stores(tmp_path, main)
 
 
+def test_messages_are_read_backwards_from_the_newest_each_once_while_others_are_added(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        first = await finished(stores, content="say 0")
+        for number in range(1, 8):
+            await finished(stores, content=f"say {number}", thread_id=first.thread_id)
+        said: list[str] = []
+        cursor = None
+        while True:
+            page = await stores.conversations.messages("ada", first.thread_id, limit=5, cursor=cursor, order="desc")
+            assert page
+            said += [f"{message.role}: {message.content}" for message in page.items]
+            if (cursor := page.next_cursor) is None:
+                break
+            await finished(stores, content="late", thread_id=first.thread_id)
+        expected = [line for number in range(8) for line in (f"user: say {number}", "assistant: hello")]
+        assert said[::-1] == expected
+        assert await stores.conversations.messages("eve", first.thread_id, order="desc") is None
+
+    with_stores(tmp_path, main)
+
+
+def test_a_page_of_messages_leaves_out_what_was_replaced_in_both_orders(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        first = await finished(stores, content="misspelt")
+        await finished(stores, content="corrected", thread_id=first.thread_id, replace=first.message_id)
+        for order in ("asc", "desc"):
+            page = await stores.conversations.messages("ada", first.thread_id, order=order)
+            assert page
+            assert [message.content for message in page.items if message.role == "user"] == ["corrected"]
+
+    with_stores(tmp_path, main)
+
+
 GARBAGE = ["", "x", "!!!", "A" * 10_000, "é", "e30", base64.urlsafe_b64encode(b'[1,"x"]').decode(), "\x00"]
 
 

@@ -183,7 +183,7 @@ export interface paths {
         };
         /**
          * Messages
-         * @description What was said in a thread, oldest first.
+         * @description What was said in a thread, oldest first unless asked otherwise.
          */
         get: operations["list_messages"];
         put?: never;
@@ -2348,6 +2348,8 @@ export interface operations {
                 limit?: number;
                 /** @description The next_cursor of the page before */
                 cursor?: string | null;
+                /** @description The oldest first, or (`desc`) the newest */
+                order?: "asc" | "desc";
             };
             header?: never;
             path: {

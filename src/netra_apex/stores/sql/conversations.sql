@@ -50,6 +50,14 @@ where messages.user_id = :user_id and messages.thread_id = :thread_id and runs.r
   and (messages.position, messages.ordinal) > (:position, :ordinal)
 order by messages.position, messages.ordinal limit :limit;
 
+-- name: messages_newest_first
+select messages.message_id, messages.run_id, messages.role, messages.content, messages.created_at,
+       messages.files, messages.position, messages.ordinal
+from messages join runs using (user_id, run_id)
+where messages.user_id = :user_id and messages.thread_id = :thread_id and runs.replaced = 0
+  and (messages.position, messages.ordinal) < (:position, :ordinal)
+order by messages.position desc, messages.ordinal desc limit :limit;
+
 -- name: unfinished
 select run_id, user_id, thread_id, message_id, agent, status, last_seq, created_at, ended_at
 from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null order by position;
