@@ -1,112 +1,35 @@
-"""The web app in a real browser: somebody logs in, asks, sees what is done, and hardly notices that a server died."""
+"""The web app in a real browser: somebody logs in, asks, sees what is done, stops, decides, and is in several tabs."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
-from tests.acceptance.test_browser import PICTURES, chromium, page_of
-from tests.support.server import PASSWORD, Server
-
-from netra_apex.server import web
+from playwright.sync_api import expect
+from tests.acceptance.test_browser import chromium, page_of
+from tests.support import web_agents, web_app
+from tests.support.server import Server
+from tests.support.web_app import ask, complaints, log_in, logged_in, until
 
 pytestmark = pytest.mark.browser
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "usage_sample.csv"
-APP = '''
-from netra_apex import AgentRegistry, BaseAgent, ask_user, tool
-
-
-@tool(needs_approval=True)
-async def pay(amount: int) -> str:
-    """Pays."""
-    return f"paid {amount}"
-
-
-class Payer(BaseAgent):
-    """Pays what it is told to."""
-
-    name = "payer"
-
-    async def run(self, task, scope):
-        amount = await scope.tools.call(ask_user, "How much?")
-        return await scope.tools.call(pay, int(amount))
-
-
-registry = AgentRegistry([Payer])
-'''
+AGENTS = Path(web_agents.__file__)
 
 
 @pytest.fixture(autouse=True)
 def built() -> None:
-    """`make test` builds the app before."""
-    if not web.is_built():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("the web app is not built: make ui")
+    web_app.must_be_built()
 
 
-@contextmanager
-def logged_in(server: Server, **options) -> Iterator[tuple[Page, list[str]]]:
-    errors: list[str] = []
-    with chromium() as browser, page_of(browser, errors, **options) as page:
-        log_in(page, server)
-        yield page, errors
-
-
-def log_in(page: Page, server: Server) -> None:
-    page.goto(server.url)
-    page.get_by_label("Name").fill("ada")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="What can I do for you?").wait_for()
-
-
-def ask(page: Page, message: str) -> None:
-    page.get_by_label("Message").fill(message)
-    page.get_by_role("button", name="Send", exact=True).click()
-
-
-def complaints(errors: list[str]) -> list[str]:
-    """What the console complains of, but for the question who is logged in, whose answer is nobody."""
-    return [error for error in errors if "401" not in error]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_somebody_uploads_a_csv_and_sees_what_each_agent_does_and_the_report(tmp_path, scheme):
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    with (
-        Server(tmp_path, app=None, users={"ada": ()}) as server,
-        logged_in(server, color_scheme=scheme, viewport={"width": 1200, "height": 900}) as (page, errors),
-    ):
-        page.screenshot(path=PICTURES / f"web-opening-{scheme}.png")
+def test_somebody_uploads_a_csv_and_sees_what_each_agent_does_and_the_report_with_its_charts(tmp_path):
+    with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, errors):
         page.get_by_label("Files").set_input_files(SAMPLE)
         ask(page, "Analyze my AI costs")
         page.get_by_role("heading", name="What to do").wait_for()
+        expect(page.locator("img.diagram").first).to_be_visible()
         page.locator(".timeline > summary").click()
         for agent in ("triage", "data", "optimisation", "actions", "report"):
             expect(page.get_by_role("list", name=agent, exact=True)).to_be_visible()
-        page.screenshot(path=PICTURES / f"web-report-{scheme}.png")
-        page.set_viewport_size({"width": 390, "height": 800})
-        page.screenshot(path=PICTURES / f"web-narrow-{scheme}.png")
         assert complaints(errors) == []
-
-
-def test_an_answer_goes_on_where_it_was_when_its_server_was_killed_and_is_back(tmp_path):
-    with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, _):
-        server.settings["port"] = int(server.url.rsplit(":", 1)[1])
-        ask(page, "Tell me how runs survive a crash")
-        expect(page.locator(".message.assistant")).to_contain_text("Here is what")
-        server.kill()
-        expect(page.get_by_role("status").first).to_contain_text("coming back")
-        server.start()
-        page.locator(".timeline > summary .state.done").wait_for()
-        ((run_id,),) = server.rows("select run_id from runs")
-        told = server.events(run_id)
-        assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
-        answer = next(event["content"] for event in told if event["type"] == "message_completed")
-        shown = page.locator(".message.assistant .markdown").inner_text()
-        assert shown.split() == answer.split()
 
 
 def test_two_tabs_of_a_conversation_are_in_step(tmp_path):
@@ -124,11 +47,11 @@ def test_two_tabs_of_a_conversation_are_in_step(tmp_path):
 
 def test_a_question_is_answered_and_a_call_approved_in_their_place(tmp_path):
     with (
-        Server(tmp_path, app=write(tmp_path), users={"ada": ()}) as server,
+        Server(tmp_path, app=AGENTS, users={"ada": ()}) as server,
         logged_in(server) as (page, errors),
     ):
-        ask(page, "Pay")
-        page.get_by_label("Answer").fill("12")
+        ask(page, "Pay", "payer")
+        page.get_by_label("Answer", exact=True).fill("12")
         page.get_by_role("button", name="Answer").click()
         expect(page.locator(".approval")).to_contain_text("12")
         page.get_by_role("button", name="Approve").click()
@@ -145,8 +68,94 @@ def test_a_running_answer_is_stopped(tmp_path):
         assert status == "cancelled"
 
 
-def write(folder: Path) -> Path:
-    """The application with something to ask and to approve."""
-    path = folder / "payer.py"
-    path.write_text(APP)
-    return path
+def test_each_of_the_five_events_is_seen(tmp_path):
+    with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, _):
+        ask(page, "What is 17*23?")
+        expect(page.locator(".message.assistant .markdown")).to_contain_text("391")
+        page.locator(".timeline > summary").click()
+        timeline = page.locator(".timeline")
+        expect(timeline.locator(".thought").first).to_be_visible()
+        expect(timeline.locator(".call code").first).to_have_text("calculate")
+        expect(timeline.locator(".call .state.done").first).to_be_visible()
+        expect(timeline.locator("summary").first).to_contain_text("assistant in")
+
+
+def test_what_an_edited_message_had_become_is_gone_in_every_tab(tmp_path):
+    with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, errors):
+        ask(page, "What is 17*23?")
+        expect(page.locator(".message.assistant .markdown")).to_contain_text("391")
+        other = page.context.new_page()
+        other.goto(page.url)
+        expect(other.locator(".message.assistant .markdown")).to_contain_text("391")
+        page.locator(".message.user").hover()
+        page.get_by_role("button", name="Edit and send again").click()
+        page.get_by_label("Edited message").fill("What is 2+2?")
+        page.locator(".editor").get_by_role("button", name="Send").click()
+        for tab in (page, other):
+            expect(tab.locator(".said")).to_have_text("What is 2+2?")
+            expect(tab.locator(".turn")).to_have_count(1)
+            expect(tab.locator(".message.assistant .markdown")).to_contain_text("2+2 = 4")
+        assert complaints(errors) == []
+
+
+def test_an_answer_is_asked_for_again(tmp_path):
+    with Server(tmp_path, app=AGENTS, users={"ada": ()}) as server, logged_in(server) as (page, errors):
+        ask(page, "Write", "writer")
+        page.get_by_role("heading", name="A report").wait_for()
+        page.locator(".message.assistant").hover()
+        page.get_by_role("button", name="Ask again").click()
+        until(page, "document.querySelectorAll('.timeline').length === 1")
+        expect(page.locator(".timeline > summary .state.done")).to_be_visible()
+        expect(page.locator(".turn")).to_have_count(1)
+        assert len(server.rows("select 1 from runs")) == 2
+        assert complaints(errors) == []
+
+
+def test_what_is_sent_meanwhile_waits_and_says_why_and_for_how_many(tmp_path):
+    with Server(tmp_path, app=AGENTS, users={"ada": ()}) as server, logged_in(server) as (page, _):
+        ask(page, "Wait", "waiting")
+        page.locator(".timeline").wait_for()
+        for number in range(2):
+            page.get_by_label("Message").fill(f"and {number}")
+            page.get_by_label("Message").press("Enter")
+        waiting = page.locator(".queued")
+        expect(waiting.first).to_contain_text("another run of this thread is under way; it is your next")
+        expect(waiting.last).to_contain_text("1 of yours before it")
+        (tmp_path / "go").touch()
+        expect(page.locator(".timeline > summary .state.done")).to_have_count(3)
+        expect(waiting).to_have_count(0)
+
+
+def test_what_is_left_of_a_budget_is_seen_and_follows_what_is_used(tmp_path):
+    with (
+        Server(tmp_path, app=None, users={"ada": ()}, user_tokens_per_day=10_000) as server,
+        logged_in(server) as (page, _),
+    ):
+        usage = page.get_by_role("region", name="Today's usage")
+        expect(usage).to_contain_text("10,000 of 10,000 tokens left today")
+        ask(page, "What is 17*23?")
+        expect(page.locator(".message.assistant .markdown")).to_contain_text("391")
+        expect(usage).not_to_contain_text("10,000 of 10,000")
+        left = page.evaluate("fetch('api/me/usage').then((answer) => answer.json()).then((day) => day.left.tokens)")
+        assert left < 10_000
+        expect(usage).to_contain_text(f"{left:,} of 10,000 tokens left today")
+
+
+def test_another_login_in_the_same_browser_sees_nothing_of_the_one_before(tmp_path):
+    with (
+        Server(tmp_path, app=None, users={"ada": (), "bob": ()}) as server,
+        chromium() as browser,
+        page_of(browser) as page,
+    ):
+        log_in(page, server.url)
+        ask(page, "My secret is a canary")
+        page.locator(".timeline > summary .state.done").wait_for()
+        thread = page.url
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("Name").wait_for()
+        assert "canary" not in page.content()
+        log_in(page, server.url, "bob")
+        assert "canary" not in page.content()
+        page.goto(thread)
+        page.get_by_role("alert").wait_for()
+        assert "canary" not in page.content()

@@ -117,9 +117,7 @@ class Conversations(Protocol):
 
     async def messages(
         self, user_id: str, thread_id: str, *, limit: int, cursor: str | None, order: Order
-    ) -> Page[Message] | None:
-        """A page of the thread's messages, oldest first or, for `desc`, newest first."""
-        ...
+    ) -> Page[Message] | None: ...
 
     async def unfinished(self, user_id: str, thread_id: str) -> tuple[Run, ...]: ...
 
@@ -308,6 +306,10 @@ class Turns(Protocol):
 
         Those of one thread come one after another, and no more than `per_user` at once.
         """
+        ...
+
+    async def ahead(self, user_id: str, run_id: str) -> int | None:
+        """How many of the user's runs wait before this one; None where it does not wait."""
         ...
 
     async def claim(self, user_id: str, run_id: str, executor: str | None = None) -> Claim | None:

@@ -3,8 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
+from pydantic import Field
 from starlette.responses import Response
 
+from netra_apex.core.runs import RunStatus
 from netra_apex.errors import NotFound
 from netra_apex.server.callers import SECURITY, Caller, Running
 from netra_apex.server.eventstream import MAX_SEQ, EventStream, after_of, wants_stream
@@ -31,6 +33,12 @@ EVENTS: dict[str, Any] = {
 }
 
 
+class RunStanding(RunShape):
+    """A run, and its place while it waits: how many of its user's runs wait before it; null where it does not wait."""
+
+    ahead: Annotated[int, Field(ge=0)] | None
+
+
 @router.post(
     "/threads/{thread_id}/runs",
     operation_id="create_run",
@@ -49,12 +57,14 @@ async def create_run(thread_id: str, body: NewRun, principal: Caller, services: 
 
 
 @router.get("/runs/{run_id}", operation_id="get_run", responses=responses(401, 404, 422))
-async def get_run(run_id: str, principal: Caller, services: Running) -> RunShape:
-    """A run's state."""
-    run = await services.runtime.stores.runs.run(principal.user_id, run_id)
+async def get_run(run_id: str, principal: Caller, services: Running) -> RunStanding:
+    """A run's state, and its place while it waits."""
+    stores = services.runtime.stores
+    run = await stores.runs.run(principal.user_id, run_id)
     if run is None:
         raise NotFound("run", run_id)
-    return RunShape.of(run)
+    ahead = await stores.turns.ahead(principal.user_id, run_id) if run.status is RunStatus.QUEUED else None
+    return RunStanding(**dict(RunShape.of(run)), ahead=ahead)
 
 
 @router.post("/runs/{run_id}/cancel", operation_id="cancel_run", responses=responses(401, 403, 404, 422))

@@ -75,6 +75,12 @@ class TurnStore:
         rows = await self._database.read(lambda tx: tx.all(SQL["executors"], {}), user=None)
         return frozenset(str(row[0]) for row in rows)
 
+    async def ahead(self, user_id: str, run_id: str) -> int | None:
+        """How many of the user's runs wait before this one; None where it does not wait, or is none of theirs."""
+        values = {"user_id": user_id, "run_id": run_id}
+        row = await self._database.read(lambda tx: tx.one(SQL["ahead"], values), user=user_id)
+        return None if row is None else int(row[0])
+
     async def waiting_runs(self) -> int:
         """How many runs wait, of all users."""
         row = await self._database.read(lambda tx: tx.one(SQL["waiting_runs"], {}), user=None)

@@ -103,6 +103,21 @@ def test_a_post_that_would_rather_not_wait_is_refused_in_a_busy_thread(tmp_path:
     with_stores(tmp_path, main)
 
 
+def test_a_run_that_waits_knows_how_many_of_its_users_wait_before_it(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        under_way = [(await post(stores)).accepted for _ in range(2)]
+        waiting = [(await post(stores)).accepted.run_id for _ in range(3)]
+        await post(stores, "bob", seat=FULL)
+        assert [await stores.turns.ahead("ada", each) for each in waiting] == [0, 1, 2]
+        assert await stores.turns.ahead("ada", under_way[0].run_id) is None
+        assert await stores.turns.ahead("bob", waiting[0]) is None
+        await end(stores, under_way[0])
+        await take(stores)
+        assert [await stores.turns.ahead("ada", each) for each in waiting] == [None, 0, 1]
+
+    with_stores(tmp_path, main)
+
+
 def test_when_one_ends_the_next_of_its_user_has_its_turn_a_threads_runs_in_order(tmp_path: Path) -> None:
     async def main(stores: Stores) -> None:
         first, other = (await post(stores)).accepted, (await post(stores)).accepted

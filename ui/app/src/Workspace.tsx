@@ -7,11 +7,13 @@ import { Conversation } from "./chat/Conversation";
 import { NewConversation } from "./chat/NewConversation";
 import type { User } from "./session/session";
 import { Sidebar } from "./threads/Sidebar";
+import { TopBar, useNarrow } from "./threads/TopBar";
 
 /** What who is logged in has before him: his threads, and one of them. One socket serves the whole page. */
 export function Workspace({ user }: { user: User }): ReactElement {
   const [desk, setDesk] = useState<Desk | null>(null);
   const [notice, setNotice] = useState<Notice | null>(null);
+  const narrow = useNarrow();
   useEffect(() => {
     const opened = new Desk(setNotice);
     setDesk(opened);
@@ -20,7 +22,8 @@ export function Workspace({ user }: { user: User }): ReactElement {
   return (
     <Router hook={useHashLocation}>
       <div className="workspace">
-        <Sidebar user={user} />
+        {narrow && <TopBar />}
+        <Sidebar user={user} drawer={narrow} />
         <div className="stage">
           {notice?.type === "reconnecting" && (
             <p className="away" role="status">
@@ -33,7 +36,7 @@ export function Workspace({ user }: { user: User }): ReactElement {
                 {({ threadId }) => <Conversation key={threadId} store={desk.thread(threadId)} />}
               </Route>
               <Route>
-                <NewConversation connection={desk.connection} />
+                <NewConversation desk={desk} />
               </Route>
             </Switch>
           )}

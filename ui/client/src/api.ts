@@ -271,7 +271,7 @@ export interface paths {
         };
         /**
          * Get Run
-         * @description A run's state.
+         * @description A run's state, and its place while it waits.
          */
         get: operations["get_run"];
         put?: never;
@@ -1520,6 +1520,32 @@ export interface components {
             created_at: string;
             /** Ended At */
             ended_at: string | null;
+        };
+        /**
+         * RunStanding
+         * @description A run, and its place while it waits: how many of its user's runs wait before it; null where it does not wait.
+         */
+        RunStanding: {
+            /** Run Id */
+            run_id: string;
+            /** Thread Id */
+            thread_id: string;
+            /** Message Id */
+            message_id: string;
+            /** Agent */
+            agent: string;
+            status: components["schemas"]["RunStatus"];
+            /** Last Seq */
+            last_seq: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Ended At */
+            ended_at: string | null;
+            /** Ahead */
+            ahead: number | null;
         };
         /**
          * RunStatus
@@ -2792,7 +2818,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RunShape"];
+                    "application/json": components["schemas"]["RunStanding"];
                 };
             };
             /** @description Unauthorized */

@@ -267,7 +267,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _chart(bars: Sequence[tuple[str, float]]) -> str:
-    """Bars of text, which a terminal shows as well as a page does."""
+    """Bars of text, which a terminal shows as they are; the web app knows `bars`, and draws them."""
     most = max((value for _, value in bars), default=0) or 1
     names = [_plain(name).replace("`", "'") for name, _ in bars]
     width = max(map(len, names), default=0)
@@ -275,7 +275,7 @@ def _chart(bars: Sequence[tuple[str, float]]) -> str:
         f"{name.ljust(width)}  {('█' * round(BAR * value / most) or '▏').ljust(BAR)}  {_money(value)}"
         for name, (_, value) in zip(names, bars, strict=True)
     ]
-    return "\n".join(["```text", *drawn, "```"])
+    return "\n".join(["```bars", *drawn, "```"])
 
 
 def _plain(text: str, most: int = CELL) -> str:

@@ -13,6 +13,14 @@ where user_id = :user_id and executor is null and ended_at is null and status <>
     where before.user_id = one.user_id and before.thread_id = one.thread_id and before.ended_at is null
       and before.position < one.position);
 
+-- name: ahead
+select (select count(*) from runs before
+        where before.user_id = one.user_id and before.executor is null and before.ended_at is null
+          and before.status <> 'waiting' and before.run_id < one.run_id)
+from runs one
+where one.user_id = :user_id and one.run_id = :run_id and one.executor is null and one.ended_at is null
+  and one.status <> 'waiting';
+
 -- name: free_room
 select there.room,
        (select count(*) from runs where executor is not null and ended_at is null)

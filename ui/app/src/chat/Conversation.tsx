@@ -1,58 +1,99 @@
 import {
-  ActionBarPrimitive,
-  AttachmentPrimitive,
   AssistantRuntimeProvider,
+  AttachmentPrimitive,
   AuiIf,
   ComposerPrimitive,
-  MessagePrimitive,
   ThreadPrimitive,
-  useAuiState,
   useExternalStoreRuntime,
   type AppendMessage,
+  type ExternalThreadQueueAdapter,
   type ThreadMessageLike,
 } from "@assistant-ui/react";
-import { ArrowDown, Check, Copy, Paperclip, Pencil, RefreshCw, Send, Square, X } from "lucide-react";
-import { createContext, lazy, Suspense, useContext, useMemo, useSyncExternalStore, type ReactElement } from "react";
-import { Timeline } from "../run/Timeline";
-import type { RunView } from "../run/view";
+import { useQueryClient } from "@tanstack/react-query";
+import { ArrowDown, Paperclip, Send, Square, X } from "lucide-react";
+import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore, type ReactElement } from "react";
+import { Announcer } from "./Announcer";
 import { ThreadFiles } from "./files";
-import type { ThreadStore, Turn } from "./thread";
+import { Row, Store } from "./Row";
+import { messagesOf, type ThreadStore } from "./thread";
+import { useRows, type Rows } from "./rows";
 
-// Loaded with the first answer, not with the page: it is half of what a browser would have to read.
-const Markdown = lazy(() => import("./Markdown"));
-const Store = createContext<ThreadStore | null>(null);
+/** So many turns before the first one that is known, what was said earlier is read. */
+const AHEAD = 12;
 
-/** One thread, live. */
+/** One thread, live. Of a long one, only what is near the screen is in the page. */
 export function Conversation({ store }: { store: ThreadStore }): ReactElement {
-  useSyncExternalStore(store.subscribe, store.snapshot);
-  const turns = store.turns;
+  const version = useSyncExternalStore(store.subscribe, store.snapshot);
+  const { turns } = store;
+  const viewport = useRef<HTMLDivElement>(null);
+  const rows = useRows(viewport, turns);
+  const items = rows.getVirtualItems();
+  const first = items[0]?.index ?? 0;
+  const last = items.at(-1)?.index ?? -1;
+
+  useEffect(() => {
+    if (first < AHEAD && store.more) void store.earlier();
+  }, [store, first < AHEAD, turns]);
+
+  // A run that has ended has used something, and may have given the thread its title.
+  const queries = useQueryClient();
+  const active = store.active.length;
+  useEffect(() => {
+    void queries.invalidateQueries({ queryKey: ["usage"] });
+    void queries.invalidateQueries({ queryKey: ["threads"] });
+  }, [queries, active]);
+
+  // The library looks at each message whenever one changes: it is given those that are shown.
+  const shown = useMemo(
+    () => turns.slice(first, last + 1).flatMap((turn) => messagesOf(turn)),
+    [turns, first, last, version],
+  );
   const files = useMemo(() => new ThreadFiles(store.threadId), [store]);
   const runtime = useExternalStoreRuntime<ThreadMessageLike>({
-    messages: turns.flatMap(messagesOf),
+    messages: shown,
     isLoading: store.loading,
     isRunning: store.active.length > 0,
-    convertMessage: (message) => message,
+    convertMessage: same,
     onNew: (message) => store.send(textOf(message), withFiles(message)),
     onEdit: (message) => store.send(textOf(message), replacing(message.sourceId)),
-    onReload: (parentId) => again(store, turns, parentId),
+    onReload: (parentId) => again(store, parentId),
     onCancel: () => store.cancel(),
+    queue: useMemo(() => queueOf(store, rows), [store, rows]),
     adapters: { attachments: files },
   });
+  const toEnd = useCallback(() => rows.scrollToEnd({ behavior: "smooth" }), [rows]);
   return (
     <Store value={store}>
       <AssistantRuntimeProvider runtime={runtime}>
         <ThreadPrimitive.Root className="thread">
-          <ThreadPrimitive.Viewport className="viewport">
-            <div className="messages" role="log" aria-label="Conversation" aria-live="off">
-              <ThreadPrimitive.Messages components={{ UserMessage, AssistantMessage, UserEditComposer: Editor }} />
+          <div className="viewport" ref={viewport} tabIndex={0} role="region" aria-label="Conversation">
+            <div className="messages" role="feed" aria-busy={store.loading} ref={rows.containerRef}>
+              {store.more && <p className="earlier">Reading what was said before…</p>}
+              {items.map(({ key, index, size }) => (
+                <Row
+                  key={String(key)}
+                  turn={turns[index]!}
+                  index={index}
+                  place={store.more ? null : [index + 1, turns.length]}
+                  size={size}
+                  measure={rows.measureElement}
+                />
+              ))}
             </div>
-            <ThreadPrimitive.ScrollToBottom className="icon-button to-bottom" aria-label="Scroll to the newest">
+          </div>
+          {!rows.isAtEnd(200) && turns.length > 0 && (
+            <button type="button" className="icon-button to-bottom" aria-label="Scroll to the newest" onClick={toEnd}>
               <ArrowDown aria-hidden size={16} />
-            </ThreadPrimitive.ScrollToBottom>
-          </ThreadPrimitive.Viewport>
-          {store.problem !== null && <p role="alert">{store.problem}</p>}
+            </button>
+          )}
+          {store.problem !== null && (
+            <p className="problem" role="alert">
+              {store.problem}
+            </p>
+          )}
           <Composer />
         </ThreadPrimitive.Root>
+        <Announcer store={store} />
       </AssistantRuntimeProvider>
     </Store>
   );
@@ -70,10 +111,10 @@ function Composer(): ReactElement {
       <ComposerPrimitive.Input aria-label="Message" placeholder="Ask something" rows={1} autoFocus />
       <AuiIf condition={(state) => state.thread.isRunning}>
         <ComposerPrimitive.Cancel className="icon-button" aria-label="Stop">
-          <Square aria-hidden size={16} />
+          <Square aria-hidden size={14} fill="currentColor" />
         </ComposerPrimitive.Cancel>
       </AuiIf>
-      <AuiIf condition={(state) => !state.thread.isRunning}>
+      <AuiIf condition={(state) => !state.thread.isRunning || !state.composer.isEmpty}>
         <ComposerPrimitive.Send className="icon-button" aria-label="Send">
           <Send aria-hidden size={16} />
         </ComposerPrimitive.Send>
@@ -82,7 +123,8 @@ function Composer(): ReactElement {
   );
 }
 
-function Attached({ removable = false }: { removable?: boolean }): ReactElement {
+/** A file that goes, or went, with a message. */
+export function Attached({ removable = false }: { removable?: boolean }): ReactElement {
   return (
     <AttachmentPrimitive.Root className="chip">
       <Paperclip aria-hidden size={12} /> <AttachmentPrimitive.Name />
@@ -95,104 +137,18 @@ function Attached({ removable = false }: { removable?: boolean }): ReactElement 
   );
 }
 
-function UserMessage(): ReactElement {
-  return (
-    <MessagePrimitive.Root className="message user">
-      <MessagePrimitive.Attachments>{() => <Attached />}</MessagePrimitive.Attachments>
-      <MessagePrimitive.Parts />
-      <ActionBarPrimitive.Root className="actions" hideWhenRunning>
-        <ActionBarPrimitive.Edit className="icon-button" aria-label="Edit and send again">
-          <Pencil aria-hidden size={14} />
-        </ActionBarPrimitive.Edit>
-      </ActionBarPrimitive.Root>
-    </MessagePrimitive.Root>
-  );
+/** The server keeps the queue: what is sent while a run is under way waits there, and is shown in its place. */
+function queueOf(store: ThreadStore, rows: Rows): ExternalThreadQueueAdapter {
+  const send = (message: AppendMessage): void => {
+    rows.scrollToEnd();
+    void store.send(textOf(message), withFiles(message));
+  };
+  const none = (): void => undefined;
+  return { items: [], steerItems: [], enqueue: send, steer: send, move: none, edit: none, remove: none };
 }
 
-function Editor(): ReactElement {
-  return (
-    <ComposerPrimitive.Root className="message user editor">
-      <ComposerPrimitive.Input aria-label="Message" autoFocus />
-      <div className="row">
-        <ComposerPrimitive.Cancel className="quiet">Cancel</ComposerPrimitive.Cancel>
-        <ComposerPrimitive.Send>Send</ComposerPrimitive.Send>
-      </div>
-    </ComposerPrimitive.Root>
-  );
-}
-
-function AssistantMessage(): ReactElement {
-  const store = useContext(Store);
-  const { runId } = useAuiState((state) => state.message.metadata.custom as { runId: string });
-  const view = store?.turns.find((turn) => turn.runId === runId)?.view ?? null;
-  return (
-    <MessagePrimitive.Root className="message assistant">
-      {store !== null && <Timeline view={view} store={store} runId={runId} />}
-      <MessagePrimitive.Parts components={{ Text: Answer }} />
-      {view !== null && <Ending view={view} />}
-      <ActionBarPrimitive.Root className="actions" hideWhenRunning>
-        <ActionBarPrimitive.Copy className="icon-button" aria-label="Copy">
-          <AuiIf condition={(state) => state.message.isCopied}>
-            <Check aria-hidden size={14} />
-          </AuiIf>
-          <AuiIf condition={(state) => !state.message.isCopied}>
-            <Copy aria-hidden size={14} />
-          </AuiIf>
-        </ActionBarPrimitive.Copy>
-        <ActionBarPrimitive.Reload className="icon-button" aria-label="Ask again">
-          <RefreshCw aria-hidden size={14} />
-        </ActionBarPrimitive.Reload>
-      </ActionBarPrimitive.Root>
-    </MessagePrimitive.Root>
-  );
-}
-
-function Answer({ text }: { text: string }): ReactElement {
-  return (
-    <Suspense fallback={<p className="plain">{text}</p>}>
-      <Markdown text={text} />
-    </Suspense>
-  );
-}
-
-function Ending({ view }: { view: RunView }): ReactElement | null {
-  if (view.state === "cancelled") return <p className="ending">Stopped.</p>;
-  if (view.state !== "failed" || view.root?.failure === undefined) return null;
-  return (
-    <p className="ending failed" role="alert">
-      {view.root.failure.message} <code>{view.root.failure.code}</code>
-    </p>
-  );
-}
-
-function messagesOf(turn: Turn): ThreadMessageLike[] {
-  const asked = turn.asked.map((message): ThreadMessageLike => {
-    return {
-      id: message.message_id,
-      role: "user",
-      content: message.content,
-      createdAt: new Date(message.created_at),
-      attachments: message.files.map(({ file_id: id, name }) => {
-        return { id, name, type: "document", content: [], status: { type: "complete" } };
-      }),
-    };
-  });
-  const { view, runId } = turn;
-  const stored = new Set(turn.answered.map((message) => message.message_id));
-  const growing = view?.texts.filter((text) => !stored.has(text.messageId)).map(({ text }) => text) ?? [];
-  const text = [...turn.answered.map((message) => message.content), ...growing].filter(Boolean).join("\n\n");
-  const running = view !== null && !view.ended;
-  return [
-    ...asked,
-    {
-      id: `answer:${runId}`,
-      role: "assistant",
-      content: text ? [{ type: "text", text }] : [],
-      status: running ? { type: "running" } : { type: "complete", reason: "stop" },
-      // The version makes the message another one for the library when its run has told more than text.
-      metadata: { custom: { runId, version: view?.version ?? 0 } },
-    },
-  ];
+function same(message: ThreadMessageLike): ThreadMessageLike {
+  return message;
 }
 
 function textOf(message: AppendMessage): string {
@@ -208,7 +164,7 @@ function replacing(messageId: string | null): { replace?: string } {
   return messageId === null ? {} : { replace: messageId };
 }
 
-async function again(store: ThreadStore, turns: Turn[], parentId: string | null): Promise<void> {
-  const asked = turns.flatMap((turn) => turn.asked).find((message) => message.message_id === parentId);
+async function again(store: ThreadStore, parentId: string | null): Promise<void> {
+  const asked = store.turns.flatMap((turn) => turn.asked).find((message) => message.message_id === parentId);
   if (asked !== undefined) await store.send(asked.content, { replace: asked.message_id });
 }

@@ -1,11 +1,12 @@
-import { RequestRefused, unwrap, type Connection, type MessageOptions } from "@netra-apex/client";
+import { RequestRefused, unwrap, type MessageOptions } from "@netra-apex/client";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactElement } from "react";
 import { useLocation } from "wouter";
 import { netra } from "../session/netra";
+import type { Desk } from "./desk";
 
 /** Where a conversation begins: who is asked, and what. */
-export function NewConversation({ connection }: { connection: Connection }): ReactElement {
+export function NewConversation({ desk }: { desk: Desk }): ReactElement {
   const [, go] = useLocation();
   const queries = useQueryClient();
   const agents = useQuery({ queryKey: ["agents"], queryFn: () => unwrap(netra.api.GET("/api/agents")) });
@@ -22,7 +23,9 @@ export function NewConversation({ connection }: { connection: Connection }): Rea
         const uploaded = await Promise.all(attached.map((file) => netra.upload(thread.thread_id, file)));
         options.files = uploaded.map(({ file_id }) => file_id);
       }
-      const run = await connection.send(content, options);
+      const run = await desk.connection.send(content, options);
+      if (run.threadId === null) return; // An accepted message has one.
+      desk.thread(run.threadId).begin(run);
       await queries.invalidateQueries({ queryKey: ["threads"] });
       go(`/t/${run.threadId}`);
     } catch (error) {

@@ -1,6 +1,7 @@
-import { ChevronRight, CircleAlert, CircleCheck, CircleSlash, Clock, Hand, Loader, MessageCircleQuestion } from "lucide-react";
+import { ChevronRight, CircleAlert, CircleCheck, CircleSlash, Hand, Loader, MessageCircleQuestion } from "lucide-react";
 import { useState, type ReactElement } from "react";
 import type { ThreadStore } from "../chat/thread";
+import { Queued } from "./Queued";
 import type { AgentState, AgentView, Call, CallState, RunView } from "./view";
 
 /** What a run did, agent by agent; folded once it has ended. */
@@ -14,15 +15,11 @@ export function Timeline({ view, store, runId }: { view: RunView | null; store: 
   }
   return (
     <>
-      {view.root === null && (
-        <p className="queued" role="status">
-          <Clock aria-hidden size={14} /> {view.queued ?? "Beginning…"}
-        </p>
-      )}
+      {view.root === null && <Queued view={view} />}
       {view.root !== null && (
         <details className="timeline" open={!view.ended}>
           <summary>
-            <State of={view.root.state} /> {summary(view)}
+            <State of={view.state === "waiting" ? "waiting" : view.root.state} /> {summary(view)}
           </summary>
           <Agent agent={view.root} />
         </details>
@@ -133,7 +130,7 @@ function Question({ id, text, store }: { id: string; text: string; store: Thread
         <MessageCircleQuestion aria-hidden size={16} /> {text}
       </p>
       <div className="row">
-        <input name="answer" aria-label="Answer" placeholder="Answer" maxLength={10_000} required autoFocus />
+        <input name="answer" aria-label="Answer" placeholder="Answer" maxLength={10_000} required />
         <button type="submit">Answer</button>
       </div>
     </form>

@@ -30,6 +30,7 @@ export interface AgentView {
   state: AgentState;
   startedAt: string;
   items: (Thought | Call)[];
+  output?: unknown;
   usage?: Usage;
   durationMs?: number;
   failure?: { code: string; message: string; retryable: boolean };
@@ -62,7 +63,11 @@ export class RunView {
   readonly #agents = new Map<string, AgentView>();
   readonly #calls = new Map<string, Call>();
 
-  constructor(readonly runId: string) {}
+  /** `live`: it is followed as it happens, not read from its log afterwards. */
+  constructor(
+    readonly runId: string,
+    readonly live = false,
+  ) {}
 
   get state(): "queued" | "waiting" | AgentState {
     if (this.root === null) return "queued";
@@ -127,7 +132,8 @@ export class RunView {
         if (event.depth === 0) Object.assign(this.#text(event.message_id), { text: event.content, whole: true });
         break;
       case "agent_completed":
-        Object.assign(agent ?? {}, { state: "completed", usage: event.usage, durationMs: event.duration_ms });
+        Object.assign(agent ?? {}, { state: "completed", output: event.output });
+        Object.assign(agent ?? {}, { usage: event.usage, durationMs: event.duration_ms });
         break;
       case "agent_failed": {
         const { code, message, retryable } = event;

@@ -1,16 +1,23 @@
 import { unwrap, type Schemas } from "@netra-apex/client";
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { Activity, LogOut, Pencil, Plus, Trash2 } from "lucide-react";
-import { useDeferredValue, useState, type ReactElement } from "react";
+import { useDeferredValue, useEffect, useRef, useState, type ReactElement } from "react";
 import { Link, useLocation } from "wouter";
 import { netra } from "../session/netra";
 import { useLogin, type User } from "../session/session";
+import { Usage } from "../session/Usage";
+import { DRAWER } from "./TopBar";
 
 type Thread = Schemas["ThreadShape"];
 
-/** The user's threads, the one last used first; searched, renamed and deleted here. */
-export function Sidebar({ user }: { user: User }): ReactElement {
+/** The user's threads, the one last used first; searched, renamed and deleted here. On narrow screens a drawer. */
+export function Sidebar({ user, drawer }: { user: User; drawer: boolean }): ReactElement {
   const { logout } = useLogin();
+  const [location] = useLocation();
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (drawer && nav.current?.matches(":popover-open")) nav.current.hidePopover();
+  }, [drawer, location]);
   const [query, setQuery] = useState("");
   const asked = useDeferredValue(query.trim());
   const threads = useInfiniteQuery({
@@ -21,7 +28,7 @@ export function Sidebar({ user }: { user: User }): ReactElement {
     refetchInterval: 30_000,
   });
   return (
-    <nav className="sidebar" aria-label="Conversations">
+    <nav ref={nav} id={DRAWER} className="sidebar" aria-label="Conversations" popover={drawer ? "auto" : undefined}>
       <header>
         <strong>Netra Apex</strong>
         <Link href="/" className="icon-button" aria-label="New conversation" title="New conversation">
@@ -45,6 +52,7 @@ export function Sidebar({ user }: { user: User }): ReactElement {
           More
         </button>
       )}
+      <Usage />
       <footer>
         <span title={user.user_id}>{user.username}</span>
         {user.permissions.includes("admin") && (
