@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 WEB := src/netra_apex/server/web/index.html
 UI := $(shell find ui -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 
-.PHONY: setup dev ui wheel serve test pages machines check lint types floors bench clean
+.PHONY: setup dev ui wheel serve test pages screenshots machines check lint types floors bench clean
 
 setup: $(VENV)/.installed
 dev: $(VENV)/.developing
@@ -47,9 +47,9 @@ serve: setup ui
 
 check: dev lint types floors pages
 
-# What the compiler and the tests of the web app and its client say.
-pages: dev ui/node_modules/.installed
-	cd ui && ./with-node npm run check && NETRA_COMMAND=$(CURDIR)/$(BIN)/netra ./with-node npm run test
+# What the compiler and the tests of the web app and its client say, and how much a browser loads first.
+pages: dev $(WEB)
+	cd ui && ./with-node npm run check && ./with-node npm run size --workspace app && NETRA_COMMAND=$(CURDIR)/$(BIN)/netra ./with-node npm run test
 
 lint: dev
 	$(BIN)/ruff check .
@@ -70,6 +70,11 @@ machines: dev
 
 test: check machines ui tests/node/node_modules/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
+
+# Each page of the web app, light and dark, wide and narrow, into build/screenshots.
+screenshots: dev $(WEB)
+	$(BIN)/python -m pytest -q tests/acceptance/test_web_pictures.py
+	@ls build/screenshots/app-*.png
 
 bench: dev
 	$(BIN)/python -m bench

@@ -1,5 +1,7 @@
 """The web app in a real browser: somebody logs in, asks, sees what is done, stops, decides, and is in several tabs."""
 
+import gzip
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,19 @@ def test_another_login_in_the_same_browser_sees_nothing_of_the_one_before(tmp_pa
         page.goto(thread)
         page.get_by_role("alert").wait_for()
         assert "canary" not in page.content()
+
+
+def test_the_first_load_is_three_hundred_kilobytes_at_most_and_comes_compressed_to_who_takes_it_so(tmp_path):
+    with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, _):
+        loaded = page.evaluate(
+            "performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))"
+            ".map((each) => [each.name, each.transferSize])"
+        )
+        assert sum(size for _, size in loaded) <= 300 * 1024, loaded
+        script = next(name for name, _ in loaded if "/index-" in name and name.endswith(".js"))
+        answers = {}
+        for encoding in ("gzip, br", "identity"):
+            with urllib.request.urlopen(urllib.request.Request(script, headers={"Accept-Encoding": encoding})) as told:
+                assert told.headers["Content-Type"].startswith("text/javascript")
+                answers[told.headers["Content-Encoding"]] = told.read()
+        assert gzip.decompress(answers["gzip"]) == answers[None]

