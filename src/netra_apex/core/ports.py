@@ -304,13 +304,10 @@ class Turns(Protocol):
     async def take(self, user_id: str, executor: str, *, per_user: int) -> Claim | None:
         """Takes up the first of this user's runs whose turn it is; None where it is none's.
 
-        Those of one thread come one after another, and no more than `per_user` at once.
-        """
+        Those of one thread come one after another, and no more than `per_user` at once."""
         ...
 
-    async def ahead(self, user_id: str, run_id: str) -> int | None:
-        """How many of the user's runs wait before this one; None where it does not wait."""
-        ...
+    async def ahead(self, user_id: str, run_id: str) -> int | None: ...
 
     async def claim(self, user_id: str, run_id: str, executor: str | None = None) -> Claim | None:
         """Takes up this run, which waits, whatever the limits: from now on nobody who had it can store anything in it.
