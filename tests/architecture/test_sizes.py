@@ -12,6 +12,7 @@ COMPOSITION_LINES = 150  # of the composition root, which a reader must see at o
 
 # What is larger, and why that is better than its parts would be.
 LARGER = {
+    "src/netra_apex/cli/audit.py:audit": "a command's parameters are its options",
     "src/netra_apex/cli/keys.py:key": "a command's parameters are its options",
     "src/netra_apex/cli/leaktest.py:leaktest": "a command's parameters are its options",
     "src/netra_apex/cli/probe.py:probe": "a command's parameters are its options",

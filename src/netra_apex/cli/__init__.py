@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from netra_apex.cli import chat, db, doctor, keys, leaktest, new, probe, report, runs, serve, user, worker
+from netra_apex.cli import audit, chat, db, doctor, keys, leaktest, new, probe, report, runs, serve, user, worker
 from netra_apex.cli.terminal import FAILED, INTERNAL, USAGE, tell
 from netra_apex.errors import ConfigurationError, InvalidContext, NetraError
 
@@ -28,6 +28,7 @@ app.command("probe")(probe.probe)
 app.command("leaktest")(leaktest.leaktest)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
+app.command("audit")(audit.audit)
 user.app.command("key")(keys.key)
 app.add_typer(user.app, name="user")
 app.add_typer(runs.app, name="runs")

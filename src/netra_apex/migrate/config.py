@@ -31,7 +31,8 @@ def _nothing() -> Mapping[str, str]:
 class Project:
     """Where the code is; paths and globs are relative to the folder of the configuration, with `/`."""
 
-    roots: tuple[str, ...] = (".",)  # folders whose children are importable by their bare name, the first wins
+    # Folders whose children are importable by their bare name, the first wins; none means those that are found.
+    roots: tuple[str, ...] = ()
     root_aliases: Mapping[str, str] = field(
         default_factory=_nothing
     )  # a name that stands for another: `app` for `backend.app`
