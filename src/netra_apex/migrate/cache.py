@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 FOLDER = ".netra_audit"
-_SOURCES = ("extract.py", "shapes.py", "facts.py", "comments.py", "unparsed.py")
+_SOURCES = ("extract.py", "shapes.py", "facts.py", "comments.py", "source.py", "unparsed.py")
 _RACY_NS = 2_000_000_000  # a file may change again within the grain of its time
 _SCHEMA = """
 create table if not exists meta (version text not null);

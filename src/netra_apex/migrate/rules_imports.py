@@ -12,10 +12,16 @@ from netra_apex.migrate.resolve import Kind, Resolver, Target
 def unresolved(resolver: Resolver) -> Iterator[Finding]:
     """R: hard where the import is carried out as the module is loaded, softer behind every guard."""
     for module in resolver.index.modules:
+        told: tuple[str, int, int] | None = None
         for each in module.head.imports:
             target = resolver.imported(module, each)
-            if target.missing:
+            if not target.missing:
+                continue
+            # A module that is not there is told once for all the names that are taken from it.
+            same = (each.module, each.level, each.guard) if target.kind is Kind.NO_MODULE else None
+            if same is None or same != told:
                 yield _unresolved(resolver, module, each, target)
+            told = same
 
 
 def _unresolved(resolver: Resolver, module: Module, each: Import, target: Target) -> Finding:

@@ -100,16 +100,20 @@ def _checked(family: _Family, interface: Interface, base: Owner, owner: Owner) -
     for asked in base[1].methods:
         has = family.method(owner, asked.name)
         abstract = "b" in asked.traits or protocol
-        if has is None or has[0][1] is base[1]:
+        if has is None or _same(has[0], base):
             lacks = abstract and "abstract" in interface.check and not family.declares(owner) and family.leaf(owner)
             if lacks and not family.opaque(owner) and not any(each.name == asked.name for each in found.attributes):
                 message = f"{found.name} lacks {asked.name} of {base[1].name}"
                 place = (module.path, found.line, found.column + 1)
                 yield Finding(*place, "I001", message, "error", f"{module.name}.{found.name}.{asked.name}", chain)
             continue
-        if has[0] is not owner or asked.name in ("__init__", "__new__") or "p" in asked.traits:
+        if not _same(has[0], owner) or asked.name in ("__init__", "__new__") or "p" in asked.traits:
             continue
         yield from _compared(interface, base, owner, asked, has[1], chain)
+
+
+def _same(one: Owner, other: Owner) -> bool:
+    return one[0] is other[0] and one[1].name == other[1].name
 
 
 def _compared(

@@ -147,7 +147,7 @@ class _Matcher:
     def _means(self, node: Any, name: str) -> bool:
         """Whether a name with attributes is what the pattern's name is: the same target, or the same builtin."""
         reference, place = self._names.get(id(node), (None, 0))
-        if reference is None:
+        if reference is None or reference.use == "store":
             return False
         if reference.bound is None and not self._meanings.module.stars:
             return ".".join(reference.parts[: place + 1]) == name

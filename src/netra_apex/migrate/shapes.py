@@ -1,9 +1,9 @@
 """What single expressions of a tree say: dotted names, signatures, lists of names, values that can be changed."""
 
 import ast
-import io
-import tokenize
 from typing import Any
+
+from netra_apex.migrate.source import encoding_of
 
 _MAKERS = {
     "list": "list", "dict": "dict", "set": "set", "bytearray": "bytearray", "defaultdict": "dict",
@@ -121,8 +121,7 @@ class Walked:
 def _text_of(source: bytes) -> str:
     """A file's text with the line ends that the parser counts by."""
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-        text = source.decode(encoding, "replace")
+        text = source.decode(encoding_of(source), "replace")
     except (SyntaxError, LookupError):
         text = source.decode("utf-8", "replace")
     return text.replace("\r\n", "\n").replace("\r", "\n")

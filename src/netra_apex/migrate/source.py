@@ -2,7 +2,6 @@
 
 import ast
 import codecs
-import io
 import re
 import tokenize
 import warnings
@@ -10,6 +9,17 @@ from functools import cached_property
 from typing import Any
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+def encoding_of(data: bytes) -> str:
+    """The encoding of a file, as its mark or its first two lines say, whatever its line ends are.
+
+    Raises:
+        SyntaxError: it names one that is not known, or is not what it says.
+    """
+    first = data[:400].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n", 2)
+    lines = iter([line + b"\n" for line in first[:2]])
+    return tokenize.detect_encoding(lambda: next(lines, b""))[0]
 
 
 class Source:
@@ -32,7 +42,7 @@ class Source:
     @cached_property
     def encoding(self) -> str:
         """As its mark or its first lines say; `utf-8-sig` where it begins with a mark."""
-        return tokenize.detect_encoding(io.BytesIO(self.data).readline)[0]
+        return encoding_of(self.data)
 
     @cached_property
     def _starts(self) -> list[int]:
