@@ -23,8 +23,8 @@ _MUTATORS_WORDS = """
 """
 _MUTATORS = frozenset(_MUTATORS_WORDS.split())
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_FUNCTION, _CLASS, _TYPING = int(Guard.FUNCTION), int(Guard.CLASS), int(Guard.TYPING)
-_TRY, _HANDLER, _BRANCH = int(Guard.TRY), int(Guard.HANDLER), int(Guard.BRANCH)
+_FUNCTION, _CLASS, _TYPING = Guard.FUNCTION, Guard.CLASS, Guard.TYPING
+_TRY, _HANDLER, _BRANCH = Guard.TRY, Guard.HANDLER, Guard.BRANCH
 
 
 def facts(source: bytes) -> tuple[bytes, bytes]:

@@ -6,12 +6,14 @@ from 0 in characters, as an editor's do less one.
 """
 
 import marshal
-from enum import IntFlag
 from typing import Any, NamedTuple
 
 
-class Guard(IntFlag):
-    """What stands around an import, and so when and whether it is carried out."""
+class Guard:
+    """What stands around an import, and so when and whether it is carried out: bits of a plain number.
+
+    No IntFlag: half a million of them are tested in a large tree, and each would be made anew.
+    """
 
     NONE = 0
     TYPING = 1  # under `if TYPE_CHECKING:`
@@ -162,6 +164,24 @@ def body_of(data: bytes) -> Body:
         tuple(map(Mutable._make, mutables)),
         tuple(map(Mutation._make, mutations)),
         strings,
+    )
+
+
+class Shared(NamedTuple):
+    """What a file's functions may change, and do; the attributes are those of classes that can be changed in place."""
+
+    mutables: tuple[Mutable, ...]
+    attributes: tuple[tuple[str, Attribute], ...]  # with the class's name
+    mutations: tuple[Mutation, ...]
+
+
+def shared_of(data: bytes) -> Shared:
+    """Of what `encode` made of a body, the state alone: classes and signatures are most of a body."""
+    classes, _, mutables, mutations, _ = marshal.loads(data)  # noqa: S302 - as above
+    return Shared(
+        tuple(map(Mutable._make, mutables)),
+        tuple((row[0], Attribute._make(each)) for row in classes if not row[7] for each in row[5] if each[3]),
+        tuple(map(Mutation._make, mutations)),
     )
 
 

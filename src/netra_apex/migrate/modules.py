@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from netra_apex.migrate.cache import Stored
-from netra_apex.migrate.facts import Binding, Body, Head, Import, body_of, head_of
+from netra_apex.migrate.facts import Binding, Body, Head, Import, Shared, body_of, head_of, shared_of
 
 
 class Module:
@@ -30,6 +30,10 @@ class Module:
     def body(self) -> Body:
         """What else is known of it; decoded each time, as few need it twice."""
         return body_of(self.stored.body)
+
+    def shared(self) -> Shared:
+        """What state it has and changes."""
+        return shared_of(self.stored.body)
 
     @cached_property
     def names(self) -> Mapping[str, Binding]:

@@ -13,6 +13,7 @@ from netra_apex.migrate.config import Configuration
 from netra_apex.migrate.resolve import Kind, Resolver
 from netra_apex.migrate.rules_cycles import imports
 from netra_apex.migrate.rules_roles import Copy, copies, is_test
+from netra_apex.migrate.signatures import class_of
 
 _ENTRIES = 5
 
@@ -27,7 +28,7 @@ def proposal(folder: Path, configuration: Configuration, work: Work) -> Iterator
     users = _users(resolver)
     for full, several in copies(resolver).items():
         yield ""
-        yield from _canonical(full.rpartition(".")[2], several, users)
+        yield from _canonical(full.rpartition(".")[2], several, resolver, users)
 
 
 def _entries(resolver: Resolver) -> Iterator[str]:
@@ -55,14 +56,15 @@ def _users(resolver: Resolver) -> dict[str, set[str]]:
     return users
 
 
-def _canonical(role: str, several: list[Copy], users: dict[str, set[str]]) -> Iterator[str]:
+def _canonical(role: str, several: list[Copy], resolver: Resolver, users: dict[str, set[str]]) -> Iterator[str]:
     counted = sorted(
         ((len(users.get(each.dotted, ())), each) for each in several), key=lambda one: (-one[0], one[1].dotted)
     )
     best = counted[0][1]
     yield f"# {role}: {len(several)} classes"
     for count, each in counted:
-        derived = any(base.rpartition(".")[2] == best.name for base in each.bases) and each is not best
+        above = class_of(resolver, each.dotted)
+        derived = above is not None and any(base.rpartition(".")[2] == best.name for base in above[1].bases)
         yield (
             f"#   {each.dotted} at {each.module.path}:{each.line}, imported by {count} modules"
             + (f", derived from {best.name}" if derived else "")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from netra_apex.migrate.config import Canonical
-from netra_apex.migrate.facts import Class
+from netra_apex.migrate.facts import Binding
 from netra_apex.migrate.findings import Finding
 from netra_apex.migrate.modules import Module
 from netra_apex.migrate.resolve import Hop, Resolver
@@ -29,18 +29,18 @@ _OTHERWISE_WORDS = """
     Base Abstract Mock Fake Stub Dummy Test Protocol Interface Mixin Error Exception
 """
 _OTHERWISE = frozenset(_OTHERWISE_WORDS.split())
+_ANY = re.compile("|".join(sorted(ROLES)))  # of most names it says at once that they have no role
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]*|[a-z]+|\d+")
 
 
 class Copy:
     """A class that does what others do."""
 
-    def __init__(self, module: Module, found: Class) -> None:
+    def __init__(self, module: Module, found: Binding) -> None:
         self.module = module
         self.name = found.name
         self.line = found.line
         self.column = found.column
-        self.bases = found.bases
 
     @property
     def dotted(self) -> str:
@@ -50,6 +50,8 @@ class Copy:
 
 def role(name: str) -> str:
     """The role that a class's name speaks of, without the words that say `again`; empty where it speaks of none."""
+    if _ANY.search(name) is None:
+        return ""
     words = [word for word in _WORD.findall(name) if not re.fullmatch(r"[Vv]?\d*", word)]
     if set(words) & _OTHERWISE or (len(name) > 1 and name[0] == "I" and name[1].isupper()):
         return ""
@@ -64,10 +66,10 @@ def copies(resolver: Resolver) -> dict[str, list[Copy]]:
     """Role to its classes, of those that have several; tests and what is not of one top package are apart."""
     found: dict[tuple[str, str], list[Copy]] = {}
     for module in resolver.index.modules:
-        if is_test(module.path) or not any(binding.kind == "c" for binding in module.head.bindings):
+        if is_test(module.path):
             continue
-        for each in module.body().classes:
-            name = role(each.name) if "." not in each.name and not each.local and each.name[0] != "_" else ""
+        for each in module.head.bindings:
+            name = role(each.name) if each.kind == "c" and each.name[0] != "_" else ""
             if name:
                 found.setdefault((module.name.partition(".")[0], name), []).append(Copy(module, each))
     return {

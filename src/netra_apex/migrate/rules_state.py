@@ -61,19 +61,17 @@ def _states(resolver: Resolver) -> tuple[dict[str, State], list[tuple[Module, Mu
     for module in resolver.index.modules:
         if is_test(module.path):
             continue
-        body = module.body()
-        mutations += [(module, each) for each in body.mutations]
-        for each in body.mutables:
+        shared = module.shared()
+        mutations += [(module, each) for each in shared.mutations]
+        for each in shared.mutables:
             states[f"{module.name}.{each.name}"] = State(
                 module, each.name, each.kind, each.line, each.column, of_class=False
             )
-        for found in body.classes:
-            for each in found.attributes:
-                if each.mutable and not found.local and not _declares(each.name):
-                    name = f"{found.name}.{each.name}"
-                    states[f"{module.name}.{name}"] = State(
-                        module, name, each.mutable, each.line, each.column, of_class=True
-                    )
+        for owner, each in shared.attributes:
+            if not _declares(each.name):
+                name = f"{owner}.{each.name}"
+                place = (each.mutable, each.line, each.column)
+                states[f"{module.name}.{name}"] = State(module, name, *place, of_class=True)
     return states, mutations
 
 

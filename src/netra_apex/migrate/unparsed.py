@@ -25,7 +25,7 @@ def imported_lines(source: bytes) -> tuple[Rows, Rows]:
         if match is None:
             continue
         groups = match.groupdict()
-        guard = int(Guard.BRANCH) if match["indent"] else 0
+        guard = Guard.BRANCH if match["indent"] else 0
         level, module = len(groups.get("dots") or ""), groups.get("module")
         for name, alias in _names(match["names"], lines, number):
             bound = "" if name == "*" else alias or (name if module is not None else name.partition(".")[0])
