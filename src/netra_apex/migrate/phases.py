@@ -1,22 +1,29 @@
 """Which phase of the configuration a file belongs to, and phases as the journal keeps them."""
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from functools import lru_cache
+from dataclasses import asdict, replace
 from typing import Any
 
-from netra_apex.migrate.config import Phase
+from netra_apex.migrate.config import Configuration, Phase
+from netra_apex.migrate.globs import Globs
 
 # Where the configuration has no phases, everything is one, in portions, and nothing validates it.
 EVERYTHING = Phase(name="all")
+# The last one: names that are public are moved when nothing of the tree uses them any more.
+FACADES = "facades"
+
+
+def ordered_phases(configuration: Configuration) -> tuple[Phase, ...]:
+    """The phases in their order, that of the facades last, which is validated as the one before."""
+    phases = configuration.ordered_phases or (EVERYTHING,)
+    if any(phase.name == FACADES for phase in phases):
+        return phases
+    return (*phases, replace(phases[-1], name=FACADES, include=(), exclude=()))
 
 
 def takes(phase: Phase, path: str) -> bool:
     """Whether a phase includes a path, which is written with slashes, from the tree's root."""
-    return any(_pattern(each).fullmatch(path) for each in phase.include) and not any(
-        _pattern(each).fullmatch(path) for each in phase.exclude
-    )
+    return Globs(phase.include).matches(path) and not Globs(phase.exclude).matches(path)
 
 
 def phase_of(path: str, phases: Sequence[Phase]) -> str | None:
@@ -36,11 +43,3 @@ def from_json(tables: Iterable[dict[str, Any]]) -> tuple[Phase, ...]:
         {key: tuple(value) if key in lists else value for key, value in table.items()} for table in tables
     ]
     return tuple(Phase(**each) for each in made)
-
-
-@lru_cache(maxsize=1024)
-def _pattern(glob: str) -> re.Pattern[str]:
-    """A glob as a pattern: `**/` is any number of folders, `*` and `?` stay within one."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob.removeprefix("./"))
-    told = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(told.get(part, re.escape(part)) for part in parts), re.DOTALL)

@@ -8,6 +8,18 @@ from netra_apex.migrate.journal import APPLIED, OPEN, Entry, Journal, Run
 from netra_apex.migrate.running import Told, restored
 
 
+def last(journal: Journal) -> Run:
+    """The last run that had anything to do: one that only told what is left to people changed nothing.
+
+    Raises:
+        NoRun: there is none.
+    """
+    for run in reversed(journal.runs()):
+        if journal.entries(run.run_id):
+            return run
+    raise NoRun("there is no run that could be rolled back")
+
+
 def chosen(
     journal: Journal, run: Run, *, file: str | None = None, batch: int | None = None, phase: str | None = None
 ) -> tuple[Entry, ...]:

@@ -4,6 +4,7 @@ Killed at any point, `resume` goes on: what was written and not yet validated is
 """
 
 import fcntl
+import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,15 @@ def reading(root: Path) -> Generator[tuple[Journal, bool]]:
         raise NoRun(f"nothing was migrated in {root} yet")
     with open_journal(path) as journal:
         yield journal, _locked(root / FOLDER / "lock")
+
+
+def relative(root: Path, path: str) -> str:
+    """A path as the journal has it, whether it is written from the root, from here, or absolute."""
+    for each in (root / path, Path(path)):
+        found = Path(os.path.abspath(each))  # noqa: PTH100 - a link is kept, `resolve` would follow it
+        if found.exists() and found.is_relative_to(Path(os.path.abspath(root))):  # noqa: PTH100 - as above
+            return found.relative_to(Path(os.path.abspath(root))).as_posix()  # noqa: PTH100 - as above
+    return path
 
 
 def _locked(path: Path) -> bool:

@@ -16,8 +16,9 @@ from netra_apex.migrate.faults import CommandMissing
 
 TAIL = 4000
 GRACE = 2.0
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
-_COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
+# As pytest and unittest name and count them.
+_FAILED = re.compile(r"^(?:(?:FAILED|ERROR) ([^\s(]\S*)|(?:FAIL|ERROR): (.+))", re.MULTILINE)
+_COUNT = re.compile(r"(\d+) (passed|failed|error)s?\b|(failure|error)s=(\d+)|Ran (\d+) tests?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,16 +118,26 @@ def _once(phase: Phase, root: Path, paths: Sequence[str], began: Callable[[int],
     text = output.decode("utf-8", "replace")
     if timed_out:
         text += f"\nstopped after {phase.timeout:g} s"
-    counts = {kind.rstrip("s"): int(number) for number, kind in _COUNT.findall(text)}
+    passed, failed = _counted(text)
     return Verdict(
         code=process.returncode,
         seconds=time.monotonic() - start,
-        failures=frozenset(_FAILED.findall(text)),
+        failures=frozenset("".join(found) for found in _FAILED.findall(text)),
         tail=text[-TAIL:],
-        passed=counts.get("passed", 0),
-        failed=counts.get("failed", 0) + counts.get("error", 0),
+        passed=passed,
+        failed=failed,
         timed_out=timed_out,
     )
+
+
+def _counted(text: str) -> tuple[int, int]:
+    """How many tests passed and failed, as far as the command tells."""
+    ran = passed = failed = 0
+    for number, kind, _, more, all_of_them in _COUNT.findall(text):
+        passed += int(number) if kind == "passed" else 0
+        failed += int(more or (number if kind != "passed" else "") or 0)
+        ran += int(all_of_them or 0)
+    return passed + max(ran - failed, 0) if ran else passed, failed
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> bytes:
