@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from netra_apex.cli import audit, chat, db, doctor, keys, leaktest, new, probe, report, runs, serve, user, worker
+from netra_apex.cli import audit, chat, db, doctor, keys, leaktest, migrate, new, probe, report, runs, serve, user, worker
 from netra_apex.cli.terminal import FAILED, INTERNAL, USAGE, tell
 from netra_apex.errors import ConfigurationError, InvalidContext, NetraError
 
@@ -33,6 +33,7 @@ user.app.command("key")(keys.key)
 app.add_typer(user.app, name="user")
 app.add_typer(runs.app, name="runs")
 app.add_typer(db.app, name="db")
+app.add_typer(migrate.app, name="migrate")
 
 
 def _version(asked: bool) -> None:
@@ -53,7 +54,10 @@ def _root(
 
 
 def main() -> None:
-    """Runs the command line and leaves with its exit code: 0 fine, 1 found or failed, 2 wrong usage, 3 internal."""
+    """Runs the command line and leaves with its exit code: 0 fine, 1 found or failed, 2 wrong usage, 3 internal.
+
+    4 where a migration was interrupted, and can be gone on with.
+    """
     sys.excepthook = internal_error
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

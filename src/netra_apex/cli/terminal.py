@@ -13,7 +13,7 @@ import typer
 
 from netra_apex.errors import ConfigurationError
 
-FINE, FAILED, USAGE, INTERNAL = 0, 1, 2, 3
+FINE, FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 4
 
 
 def tell(text: str) -> None:
