@@ -133,11 +133,12 @@ def rollback(
             rolling_back.roll_back(journal, root, found, entries, told)
         after = standing(journal, _run_of(journal, found.run_id))
         chosen = {entry.ordinal for entry in entries}
-        conflicts = [entry for entry in after.entries if entry.ordinal in chosen and entry.state == "conflict"]
+        entries = tuple(entry for entry in after.entries if entry.ordinal in chosen)
+        conflicts = [entry for entry in entries if entry.state == "conflict"]
         if as_json:
             print_json(after.to_json())
         else:
-            print(f"{sum(len(entry.unit.files) for entry in entries if entry not in conflicts)} files rolled back")
+            print(f"{sum(len(entry.unit.files) for entry in entries if entry.state == 'returned')} files rolled back")
         for entry in conflicts:
             tell(entry.detail)
         raise typer.Exit(FAILED if conflicts else FINE)
