@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from inspect import Parameter, Signature
 
 from netra_apex.migrate.succession import Successor
-from netra_apex.migrate.text import Source
+from netra_apex.migrate.text import Text
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -56,7 +56,7 @@ class Mapped:
     keywords: list[ast.keyword]
 
 
-def mapped(source: Source, call: ast.Call, successor: Successor) -> Mapped:
+def mapped(source: Text, call: ast.Call, successor: Successor) -> Mapped:
     """The new form of a call's arguments.
 
     Raises:
@@ -166,7 +166,7 @@ class _Segment:
 
 
 def _pieces(
-    source: Source, call: ast.Call, arguments: Sequence[Argument], added: Sequence[tuple[str, str]]
+    source: Text, call: ast.Call, arguments: Sequence[Argument], added: Sequence[tuple[str, str]]
 ) -> tuple[Piece, ...]:
     inside, segments, comma, comments = _segments(source, call)
     if len(segments) != len(arguments):
@@ -196,7 +196,7 @@ def _of_name(char: str) -> bool:
 
 
 def _appended(
-    source: Source,
+    source: Text,
     inside: int,
     segments: Sequence[_Segment],
     arguments: Sequence[Argument],
@@ -236,7 +236,7 @@ def _removed(segments: Sequence[_Segment], dropped: Sequence[bool], comma: int |
     return found
 
 
-def _segments(source: Source, call: ast.Call) -> tuple[int, list[_Segment], int | None, list[int]]:
+def _segments(source: Text, call: ast.Call) -> tuple[int, list[_Segment], int | None, list[int]]:
     """Where the call's text begins inside its parentheses, its arguments, its last comma's end, and its comments."""
     begin, end = source.span(call.func)[1], source.span(call)[1]
     # The tokenizer knows no lines that end with a lone carriage return; a line feed is as long.

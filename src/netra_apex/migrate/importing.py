@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from netra_apex.migrate.constructing import Piece, Unmappable
-from netra_apex.migrate.text import Source
+from netra_apex.migrate.text import Text
 
 _FROM = re.compile(r"from(?P<space>\s*)(?P<module>(?:\.+[ \t]*)?[\w.]*)\s*import\b")
 
@@ -33,7 +33,7 @@ def module_text(statement: ast.ImportFrom) -> str:
     return "." * statement.level + (statement.module or "")
 
 
-def moved_imports(source: Source, statement: ast.ImportFrom, moves: Sequence[Move]) -> list[Piece]:
+def moved_imports(source: Text, statement: ast.ImportFrom, moves: Sequence[Move]) -> list[Piece]:
     """The edits of one statement.
 
     Raises:
@@ -54,11 +54,11 @@ def moved_imports(source: Source, statement: ast.ImportFrom, moves: Sequence[Mov
     return _split(source, statement, away, modules)
 
 
-def _renamed(source: Source, move: Move) -> Piece:
+def _renamed(source: Text, move: Move) -> Piece:
     return Piece(*source.span(move.alias), move.written)
 
 
-def _module(source: Source, statement: ast.ImportFrom, module: str) -> Piece:
+def _module(source: Text, statement: ast.ImportFrom, module: str) -> Piece:
     start, end = source.span(statement)
     found = _FROM.match(source.text(start, end))
     if found is None:
@@ -69,7 +69,7 @@ def _module(source: Source, statement: ast.ImportFrom, module: str) -> Piece:
     return Piece(begin, begin + len(found["module"].encode(source.encoding)), f"{space}{module}")
 
 
-def _split(source: Source, statement: ast.ImportFrom, away: Sequence[Move], modules: Sequence[str]) -> list[Piece]:
+def _split(source: Text, statement: ast.ImportFrom, away: Sequence[Move], modules: Sequence[str]) -> list[Piece]:
     start, end = source.span(statement)
     line_start = source.line_at(start)[0]
     line_end = source.line_at(end)[1]
@@ -96,7 +96,7 @@ def _split(source: Source, statement: ast.ImportFrom, away: Sequence[Move], modu
     return [*(_line(source, move.alias) for move in away), Piece(line_end, line_end, lines)]
 
 
-def _line(source: Source, alias: ast.alias) -> Piece:
+def _line(source: Text, alias: ast.alias) -> Piece:
     """The whole line of a name that stands alone on it, with its comma."""
     start, end = source.span(alias)
     line_start, line_end = source.line_at(start)[0], source.line_at(end)[1]

@@ -12,7 +12,7 @@ from netra_apex.migrate.mentions import mentions
 from netra_apex.migrate.phases import FACADES, ordered_phases, phase_of
 from netra_apex.migrate.proving import Unproven, proven
 from netra_apex.migrate.rewriting import Rewriter
-from netra_apex.migrate.text import Source
+from netra_apex.migrate.text import Text
 from netra_apex.migrate.tree import Tree
 
 Key = tuple[str, int, str]  # of a change: path, line, symbol
@@ -80,7 +80,7 @@ def _files(tree: Tree) -> tuple[dict[str, Rewriter], list[Refusal]]:
         if found is None:
             continue
         try:
-            files[module.path] = Rewriter(tree, module, Source(module.path, data))
+            files[module.path] = Rewriter(tree, module, Text(module.path, data))
         except (SyntaxError, UnicodeDecodeError) as error:
             refusals.append(
                 Refusal(

@@ -8,7 +8,7 @@ from netra_apex.migrate.constructing import Unmappable
 from netra_apex.migrate.edits import Edit, FileEdits, digest
 from netra_apex.migrate.importing import Move, move_in_tree, moved_imports
 from netra_apex.migrate.rewriting import Rewriter
-from netra_apex.migrate.text import Source, parsed
+from netra_apex.migrate.text import Text, parsed
 
 
 class Unproven(Exception):
@@ -59,7 +59,7 @@ def _moves(changes: Sequence[Change]) -> dict[ast.ImportFrom, list[Move]]:
     return found
 
 
-def _edits(source: Source, changes: Sequence[Change]) -> tuple[Edit, ...]:
+def _edits(source: Text, changes: Sequence[Change]) -> tuple[Edit, ...]:
     proofs = {move: change.proof for change in changes for move in change.moves}
     found = [(piece, line, kind, proof) for change in changes for piece, line, kind, proof in change.pieces]
     for statement, moves in _moves(changes).items():
@@ -83,7 +83,7 @@ def _edits(source: Source, changes: Sequence[Change]) -> tuple[Edit, ...]:
     return tuple(sorted((edit for edit in edits if edit.before != edit.after), key=lambda edit: (edit.start, edit.end)))
 
 
-def _applied(source: Source, edits: Sequence[Edit]) -> bytes:
+def _applied(source: Text, edits: Sequence[Edit]) -> bytes:
     parts: list[bytes] = []
     at = 0
     for edit in edits:

@@ -12,7 +12,7 @@ from netra_apex.migrate.judging import Judge, candidates, outermost, word
 from netra_apex.migrate.modules import Module
 from netra_apex.migrate.resolve import Kind, Target
 from netra_apex.migrate.succession import Successor
-from netra_apex.migrate.text import Source
+from netra_apex.migrate.text import Text
 from netra_apex.migrate.tree import Tree
 from netra_apex.migrate.visibility import Scope, Scopes
 
@@ -22,7 +22,7 @@ Bound = tuple[Scope, str]
 class Rewriter:
     """The changes of one file whose names come by import; constructed, it has looked at all of its scopes."""
 
-    def __init__(self, tree: Tree, module: Module, source: Source) -> None:
+    def __init__(self, tree: Tree, module: Module, source: Text) -> None:
         self.tree = tree
         self.module = module
         self.source = source

@@ -1,4 +1,4 @@
-"""A file's bytes with the places that the parser tells: lines and columns of UTF-8 become offsets of the bytes."""
+"""A file that is to be changed: its bytes, its tree, and the text between two places."""
 
 import ast
 import io
@@ -6,6 +6,8 @@ import re
 import tokenize
 import warnings
 from codecs import BOM_UTF8
+
+from netra_apex.migrate.source import Source
 
 _LINE = re.compile(rb"\r\n|\n|\r")
 
@@ -24,39 +26,24 @@ def parsed(data: bytes) -> ast.Module:
             raise SyntaxError(str(error)) from error
 
 
-class Source:
-    """One file: its bytes, its encoding, and its tree.
+class Text(Source):
+    """One file of a tree that this Python parses.
 
     Raises:
-        SyntaxError: this Python does not parse it, or does not know its encoding.
+        SyntaxError: it does not, or does not know its encoding.
     """
 
     def __init__(self, path: str, data: bytes) -> None:
+        super().__init__(data)
         self.path = path
-        self.data = data
-        # The parser ends lines at a lone carriage return too, also those in which it looks for the encoding.
-        lines = _LINE.sub(b"\n", data) if b"\r" in data else data
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(lines).readline)
-        self.encoding = "utf-8" if encoding == "utf-8-sig" else encoding
+        self.encoding = self._found()
         self.tree = parsed(data)
-        first = len(BOM_UTF8) if data.startswith(BOM_UTF8) else 0
-        self._starts = [first, *(found.end() for found in _LINE.finditer(data))]
 
-    def offset(self, line: int, column: int) -> int:
-        """Where a place of the parser is in the bytes."""
-        start = self._starts[line - 1]
-        if self.encoding == "utf-8":
-            return start + column
-        end = self._starts[line] if line < len(self._starts) else len(self.data)
-        text = self.data[start:end].decode(self.encoding)
-        return start + len(text.encode("utf-8")[:column].decode("utf-8").encode(self.encoding))
-
-    def span(self, node: ast.AST) -> tuple[int, int]:
-        """Where a node begins and ends in the bytes."""
-        assert isinstance(node, ast.expr | ast.stmt | ast.alias | ast.keyword | ast.arg)
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
+    def _found(self) -> str:
+        """The encoding in which parts of it are written: that of a mark belongs to the first line alone."""
+        # The parser ends lines at a lone carriage return too, also those in which it looks for the encoding.
+        lines = _LINE.sub(b"\n", self.data) if b"\r" in self.data else self.data
+        return tokenize.detect_encoding(io.BytesIO(lines).readline)[0].removesuffix("-sig")
 
     def text(self, start: int, end: int) -> str:
         """What stands between two offsets."""
