@@ -60,8 +60,12 @@ def one(root, chance, most):
         kills += 1
         check_each(root, before, after)
         # A rollback that was begun is ended: one can go on with it, but not turn back.
-        what = "rollback" if what == "rollback" or chance.random() < 0.25 else "run"
+        what = "rollback" if what == "rollback" or chance.random() < 0.1 else "run"
     finish(root, groups, what)
+    with running.opened(root) as journal:
+        last = journal.last()
+        states = {entry.state for entry in journal.entries(last.run_id)} if last is not None else set()
+    assert states <= ({"done"} if what == "run" else {"returned", "planned"}), states
     found = everything(root)
     wanted = before if what == "rollback" else after
     if found != wanted:

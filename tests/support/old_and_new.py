@@ -22,6 +22,7 @@ required = ["user_context"]
 defaults = { retries = "3" }
 """
 )
+ORDERED = FACTORY.replace('to = "from_registry"', 'to = "ordered"').replace('defaults = { retries = "3" }\n', "")
 OLD = '''"""The old engine; OldEngine is gone soon."""
 
 
@@ -51,6 +52,10 @@ class UserEngine:
         self.said = said
 
     @classmethod
+    def ordered(cls, user_context, registry, *, bridge):
+        return cls(("engine", registry, bridge, user_context))
+
+    @classmethod
     def from_registry(cls, registry, bridge, user_context, retries=0):
         return cls(("engine", registry, bridge, user_context))
 
@@ -62,7 +67,7 @@ OTHER = OLD.replace('"engine"', '"another class of the same name"')
 
 def make(root, files, configuration=PLAIN, engine=None):
     """Writes the code base with more files."""
-    engine = engine or (NEW if configuration is FACTORY else SAME)
+    engine = engine or (SAME if configuration is PLAIN else NEW)
     base = {"app/__init__.py": "", "app/old.py": OLD, "app/engine.py": engine, "app/other.py": OTHER}
     write(root, {"ssot.toml": configuration, **base, **files})
 

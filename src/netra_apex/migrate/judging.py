@@ -37,7 +37,7 @@ class Judge:
         parent = self._scopes.parents[node]
         if self._test and self._canonical and outermost(self._scopes, node) in self._canonical:
             raise Unmappable("compares_old_and_new", "the test uses both the old and the new one")
-        if node in self._scopes.annotations:
+        if node in self._scopes.annotations and not (isinstance(parent, ast.Call) and parent.func is node):
             return None
         if self._expects_failure(node):
             raise Unmappable("expects_failure", "the test expects that this fails")

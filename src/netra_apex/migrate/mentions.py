@@ -31,6 +31,8 @@ def mentions(file: Rewriter, renamed: Mapping[Place, str]) -> Iterator[Change]:
             change = None
         if change is not None:
             yield change
+        if word(call.func) == "multiple":
+            yield from _by_keywords(file, call, scope, renamed)
 
 
 def _by_path(file: Rewriter, call: ast.Call, node: ast.Constant, renamed: Mapping[Place, str]) -> Change | None:
@@ -86,6 +88,24 @@ def _by_name(file: Rewriter, call: ast.Call, scope: Scope, renamed: Mapping[Plac
         _replaced(change, call, successor, [], file)
     _edit(file, change, node, renamed[module.path, node.value])
     return change
+
+
+def _by_keywords(file: Rewriter, call: ast.Call, scope: Scope, renamed: Mapping[Place, str]) -> Iterator[Change]:
+    """`patch.multiple(consumer, Name=…)`: a keyword is no place where a name could be proven to stand for another."""
+    first = call.args[0] if call.args else None
+    if isinstance(first, ast.Constant):
+        module = file.tree.resolver.index.find(file.tree.resolver.index.plain(str(first.value)))
+    else:
+        module = module_of(file, first, scope) if first is not None else None
+    for each in call.keywords:
+        if module is None or each.arg is None or (module.path, each.arg) not in renamed:
+            continue
+        target = file.tree.resolver.attribute(module, each.arg)
+        successor = file.tree.succession.of(target)
+        if successor is not None:
+            change = file.begin(call, successor, target)
+            change.refuse(call, "dynamic_use", f"{each.arg} is the name of a keyword here")
+            yield change
 
 
 def module_of(file: Rewriter, node: ast.expr, scope: Scope) -> Module | None:

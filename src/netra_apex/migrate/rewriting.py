@@ -136,6 +136,8 @@ class Rewriter:
         new = name if kept_name or public else found.name
         if (scope, name) in self._murky:
             change.refuse(self._murky[scope, name], "ambiguous_binding", "the class has a name of its own like it")
+        if new != name and any(name in each.globals | each.nonlocals for each in self.scopes.all):
+            change.refuse(aliases[0], "ambiguous_binding", "a `global` or `nonlocal` statement names it")
         if scope.kind == "class":
             change.refuse(aliases[0], "ambiguous_binding", "the class has it as an attribute, by whoever uses that")
         if public and not found.same:
@@ -154,9 +156,8 @@ class Rewriter:
             return name in exported
         if "__all__" in self.scopes.root.bindings or any(alias.asname == alias.name for alias in aliases):
             return True
-        # A package that imports a name and does not use it offers it to others.
-        used = any(isinstance(use.ctx, ast.Load) for use, _ in self.uses.get((self.scopes.root, name), ()))
-        return self.module.package and not used
+        # What a package imports without a word of what is public, others take from it.
+        return self.module.package and not name.startswith("_")
 
     def _free(self, change: Change, scope: Scope, name: str, new: str, found: Successor) -> bool:
         """Whether the new name means the new symbol wherever the old name is used."""

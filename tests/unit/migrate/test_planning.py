@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from tests.support.moved_tree import write
-from tests.support.old_and_new import FACTORY, PLAIN, after, apply, make, plan
+from tests.support.old_and_new import FACTORY, ORDERED, PLAIN, after, apply, make, plan
 
 from netra_apex.migrate.differences import diff_of
 from netra_apex.migrate.edits import REASONS
@@ -121,6 +121,15 @@ MOVED = {
             "UserEngine.from_registry(r, user_context=u, bridge=1, retries=3)\n"
         ),
     ),
+    "another order keeps the order in which arguments are evaluated": (
+        ORDERED,
+        IMPORT + "def f(r, u):\n    return OldEngine(r, None, u), OldEngine(ctx=u, manager=1, registry=r)\n",
+        (
+            "from app.engine import UserEngine\ndef f(r, u):\n"
+            "    return UserEngine.ordered(registry=r, bridge=None, user_context=u), "
+            "UserEngine.ordered(user_context=u, bridge=1, registry=r)\n"
+        ),
+    ),
     "a call of many lines": (
         FACTORY,
         IMPORT
@@ -139,6 +148,14 @@ MOVED = {
         (
             "from app.engine import UserEngine\ndef f(u):\n    return UserEngine.from_registry("
             "UserEngine.from_registry(1, 2, u, retries=3), 3, user_context=u, retries=3)\n"
+        ),
+    ),
+    "a call in an annotation": (
+        FACTORY,
+        IMPORT + "def f(x: (OldEngine, OldEngine(1, 2, 3)) = None):\n    pass\n",
+        (
+            "from app.engine import UserEngine\n"
+            "def f(x: (UserEngine, UserEngine.from_registry(1, 2, 3, retries=3)) = None):\n    pass\n"
         ),
     ),
     "another class of the same name": (
@@ -215,6 +232,11 @@ LEFT = {
         IMPORT + "class A:\n    made = OldEngine(1, 2)\n    OldEngine = made\n",
         "ambiguous_binding",
     ),
+    "a global statement": (
+        PLAIN,
+        "def f():\n    global OldEngine\n    from app.old import OldEngine\n    return OldEngine(1, 2)\n",
+        "ambiguous_binding",
+    ),
     "code in a string": (PLAIN, IMPORT + "eval('OldEngine(1, 2)')\n", "dynamic_use"),
     "a public name that is built otherwise": (FACTORY, IMPORT + "__all__ = ['OldEngine']\n", "public_name"),
     "an import with a comment": (
@@ -276,6 +298,24 @@ def test_what_a_test_patches_moves_with_the_module_that_it_patches(tmp_path):
     expected = test.replace("OldEngine", "UserEngine").replace("'app.use.UserEngine'\n", "'app.use.OldEngine'\n")
     assert after(tmp_path, found)["tests/test_use.py"] == expected
     assert found.refusals == ()
+
+
+def test_a_name_that_is_patched_as_a_keyword_keeps_its_module_as_it_is(tmp_path):
+    test = "from unittest.mock import patch\nfrom app import use\n\npatch.multiple(use, OldEngine=1)\n"
+    make(tmp_path, {"app/use.py": IMPORT + "x = OldEngine(1, 2)\n", "tests/test_use.py": test})
+    found = plan(tmp_path)
+    assert found.units == ()
+    assert {(refusal.path, refusal.code) for refusal in found.refusals} == {
+        ("app/use.py", "coupled"),
+        ("tests/test_use.py", "dynamic_use"),
+    }
+
+
+def test_what_a_package_imports_is_public_unless_it_says_otherwise(tmp_path):
+    make(tmp_path, {"app/part/__init__.py": IMPORT + "x = OldEngine(1, 2)\n"})
+    assert after(tmp_path, plan(tmp_path)) == {
+        "app/part/__init__.py": "from app.engine import UserEngine as OldEngine\nx = OldEngine(1, 2)\n"
+    }
 
 
 def test_a_module_stays_as_long_as_somebody_who_stays_takes_the_name_from_it(tmp_path):

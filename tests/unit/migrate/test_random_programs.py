@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as Step
 from hypothesis import strategies as st
 from tests.support.moved_tree import everything
-from tests.support.old_and_new import FACTORY, PLAIN, apply, make, plan
+from tests.support.old_and_new import FACTORY, ORDERED, PLAIN, apply, make, plan
 
 from netra_apex.migrate import rolling_back, running
 from netra_apex.migrate.config import Phase
@@ -133,16 +133,16 @@ def test_a_migrated_program_does_what_it_did():
         program=programs(),
         end=st.sampled_from(["\n", "\r\n", "\r"]),
         encoding=st.sampled_from(["utf-8", "utf-8-sig", "latin-1"]),
-        factory=st.booleans(),
+        configuration=st.sampled_from([PLAIN, FACTORY, ORDERED]),
     )
-    def holds(program, end, encoding, factory):
+    def holds(program, end, encoding, configuration):
         text, whole = program
         if encoding == "latin-1":
             text = f"# coding: latin-1\n{text}"
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            make(root, {"app/use.py": text.replace("\n", end).encode(encoding)}, FACTORY if factory else PLAIN)
-            moved.append(check(root, factory=factory, whole=whole))
+            make(root, {"app/use.py": text.replace("\n", end).encode(encoding)}, configuration)
+            moved.append(check(root, factory=configuration is not PLAIN, whole=whole))
 
     bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:

@@ -195,14 +195,17 @@ def test_a_validation_that_fails_once_is_run_again(tree, tmp_path):
 
 
 def test_a_validation_that_hangs_is_killed_with_what_it_started(tree, tmp_path):
+    deaf = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(1, flush=True)\ntime.sleep(600)\n"
+    write(tmp_path, {"deaf.py": deaf})
     text = (
         "import subprocess, sys, time\n"
-        f"if 'User' in open(sys.argv[1]).read():\n"
-        f"  child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "if 'User' in open(sys.argv[1]).read():\n"
+        f"  child = subprocess.Popen([sys.executable, {str(tmp_path / 'deaf.py')!r}], stdout=subprocess.PIPE)\n"
+        "  child.stdout.readline()\n"
         f"  open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid))\n"
-        f"  time.sleep(600)\n"
+        "  time.sleep(600)\n"
     )
-    phase = Phase(name="all", timeout=5, validate=script(tmp_path, "hang.py", text))
+    phase = Phase(name="all", timeout=15, validate=script(tmp_path, "hang.py", text))
     found = carry_out(tree, plan_of(tree, "bom.py"), phase)
     assert states(found) == {"bom.py": "failed"}
     assert found.entries[0].code == "timeout"
