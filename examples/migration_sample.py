@@ -95,7 +95,7 @@ def daily(registry, user_context):
     return OldEngine(registry, None).run(f"the day of {user_context}")
 ''',
     "tests/__init__.py": "",
-    "tests/test_orders.py": '''\
+    "tests/test_orders.py": """\
 import unittest
 from unittest.mock import Mock, patch
 
@@ -119,7 +119,7 @@ class Orders(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main()
-''',
+""",
 }
 
 
