@@ -19,6 +19,7 @@ LARGER = {
     "src/netra_apex/client/client.py:Client": "what a user may ask of a server, each by its name",
     "src/netra_apex/client/connection.py:Connection.send": "what a message may have, each by its name",
     "src/netra_apex/core/ports.py:Accounts": "users, logins and the set-up token change together in one transaction",
+    "src/netra_apex/stores/runs.py:RunStore": "what Runs asks for",
     "src/netra_apex/stores/accounts.py:AccountStore": "what Accounts asks for",
     "src/netra_apex/tools/tool.py:tool": "what may be said of a tool, each by its name",
 }

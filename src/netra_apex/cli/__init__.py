@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from netra_apex.cli import audit, chat, db, doctor, keys, leaktest, migrate, new, probe, report, runs, serve, user, worker
+from netra_apex.cli import (
+    audit,
+    chat,
+    db,
+    doctor,
+    keys,
+    leaktest,
+    migrate,
+    new,
+    probe,
+    report,
+    runs,
+    serve,
+    user,
+    worker,
+)
 from netra_apex.cli.terminal import FAILED, INTERNAL, USAGE, tell
 from netra_apex.errors import ConfigurationError, InvalidContext, NetraError
 

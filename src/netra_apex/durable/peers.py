@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from netra_apex.core.ports import Presence
+from netra_apex.core.processes import Presence
 from netra_apex.errors import StoreError
 
 LOOK_SECONDS = 0.2

@@ -51,7 +51,7 @@ class _Word(NamedTuple):
 
 
 class PostgresBus:
-    """See `core.ports.Bus`, which this is. Nothing here is kept for long: who was not there has not heard it."""
+    """See `core.processes.Bus`, which this is. Nothing here is kept for long: who was not there has not heard it."""
 
     def __init__(self, database: Postgres, me: str) -> None:
         self._database = database

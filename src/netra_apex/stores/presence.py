@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class PostgresPresence:
-    """See `core.ports.Presence`, which this is."""
+    """See `core.processes.Presence`, which this is."""
 
     def __init__(self, database: Postgres, executor: str, secret: str | None = None) -> None:
         self._database = database

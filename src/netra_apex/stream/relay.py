@@ -23,7 +23,7 @@ from netra_apex.core.events import (
     decode,
     is_terminal,
 )
-from netra_apex.core.ports import Bus
+from netra_apex.core.processes import Bus
 from netra_apex.stream.feed import Hub, LiveText, RunFeed
 from netra_apex.stream.follower import Follower
 

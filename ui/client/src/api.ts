@@ -650,6 +650,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Overview
+         * @description How everything stands; with `Accept: text/event-stream` every second, and one row in the audit for all of it.
+         */
+        get: operations["admin_overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/users": {
         parameters: {
             query?: never;
@@ -730,6 +750,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/runs/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Run
+         * @description A run of any user, and how it is carried out.
+         */
+        get: operations["admin_get_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/runs/{run_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events
+         * @description What a run of any user told, read as its owner; with `Accept: text/event-stream` live.
+         */
+        get: operations["admin_list_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/runs/{run_id}/cancel": {
         parameters: {
             query?: never;
@@ -750,6 +810,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/admin/processes/{executor}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Drain
+         * @description Has a process take no new work, within about a second; what runs there goes on.
+         */
+        post: operations["admin_drain_process"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/processes/{executor}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description Has a process that was drained take work again.
+         */
+        post: operations["admin_resume_process"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/audit": {
         parameters: {
             query?: never;
@@ -764,6 +864,150 @@ export interface paths {
         get: operations["admin_read_audit"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/service-levels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Service Levels
+         * @description Success, latency, the five events, failures, use and burn rates of a period, and what is in the way now.
+         */
+        get: operations["admin_service_levels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Models
+         * @description The agents that this user may run, as models.
+         */
+        get: operations["openai_list_models"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Model
+         * @description One of them.
+         */
+        get: operations["openai_get_model"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chat/completions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Chat Completion
+         * @description Answers a conversation. The run is cancelled when the client goes away, unless it sent an Idempotency-Key.
+         */
+        post: operations["openai_create_chat_completion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create Response
+         * @description Begins a run, or answers what one waits for, and tells it. It goes on whatever becomes of the client.
+         */
+        post: operations["openai_create_response"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses/{response_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Response
+         * @description A response as it stands, or its events: those that there were, and then everything live.
+         */
+        get: operations["openai_get_response"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Response
+         * @description Deletes a run with what was said in it, cancelled first; with its conversation, where nothing else is in it.
+         */
+        delete: operations["openai_delete_response"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses/{response_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Response
+         * @description Ends a response; one that has ended stays as it is.
+         */
+        post: operations["openai_cancel_response"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1015,6 +1259,38 @@ export interface components {
             };
         };
         /**
+         * BlockerShape
+         * @description Something that keeps runs from ending well now.
+         */
+        BlockerShape: {
+            /** Kind */
+            kind: string;
+            /** Count */
+            count: number;
+            /** Since */
+            since: string | null;
+            /** Message */
+            message: string;
+        };
+        /**
+         * BurnRateShape
+         * @description How fast the error budget is used up.
+         */
+        BurnRateShape: {
+            /** Window */
+            window: string;
+            /** Seconds */
+            seconds: number;
+            /** Good */
+            good: number;
+            /** Bad */
+            bad: number;
+            /** Error Rate */
+            error_rate: number | null;
+            /** Burn Rate */
+            burn_rate: number | null;
+        };
+        /**
          * CreatedUser
          * @description What set-up answers.
          */
@@ -1046,6 +1322,82 @@ export interface components {
             decision: "approve" | "reject";
             /** Note */
             note?: string | null;
+        };
+        /**
+         * DeliveryShape
+         * @description How many of one of the five events were due, and told.
+         */
+        DeliveryShape: {
+            /** Type */
+            type: string;
+            /** Due */
+            due: number;
+            /** Told */
+            told: number;
+            /** Rate */
+            rate: number | null;
+        };
+        /**
+         * FailureShape
+         * @description Why runs did not end well.
+         */
+        FailureShape: {
+            /** Cause */
+            cause: string;
+            /** Runs */
+            runs: number;
+            /** Counted */
+            counted: boolean;
+            /** Message */
+            message: string;
+        };
+        /**
+         * FiguresShape
+         * @description What a process says of itself. `failed` are the runs that failed there within a minute, by code.
+         *
+         *     `feeds` are the runs that it tells of; these, tasks, threads, files and memory show a leak by growing without end.
+         */
+        FiguresShape: {
+            /** Version */
+            version: string;
+            /** Role */
+            role: string;
+            /** Host */
+            host: string;
+            /** Pid */
+            pid: number;
+            /** Executes */
+            executes: boolean;
+            /** Draining */
+            draining: boolean;
+            /** Runs */
+            runs: number;
+            /** Connections */
+            connections: number;
+            /** Streams */
+            streams: number;
+            /** Feeds */
+            feeds: number;
+            /** Lag Ms */
+            lag_ms: number;
+            /** Worst Lag Ms */
+            worst_lag_ms: number;
+            /** Stalls */
+            stalls: number;
+            /** Longest Stall Ms */
+            longest_stall_ms: number;
+            /** Failed */
+            failed: {
+                [key: string]: number;
+            };
+            /** Tasks */
+            tasks: number;
+            /** Threads */
+            threads: number;
+            /** Memory Bytes */
+            memory_bytes: number | null;
+            /** Open Files */
+            open_files: number | null;
         };
         /**
          * FileShape
@@ -1087,6 +1439,16 @@ export interface components {
             password: string;
         };
         /**
+         * GoldenPathShape
+         * @description What is promised.
+         */
+        GoldenPathShape: {
+            /** Limit Seconds */
+            limit_seconds: number;
+            /** Objective */
+            objective: number;
+        };
+        /**
          * Health
          * @description The process answers.
          */
@@ -1097,6 +1459,26 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * IncidentShape
+         * @description A process began, ended in order, or was `lost` with so many runs.
+         */
+        IncidentShape: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "started" | "stopped" | "lost";
+            /** Executor */
+            executor: string;
+            /** Runs */
+            runs: number;
         };
         /**
          * KeyShape
@@ -1120,6 +1502,18 @@ export interface components {
             last_used_at: string | null;
         };
         /**
+         * LatencyShape
+         * @description Milliseconds since the message was accepted, to two digits.
+         */
+        LatencyShape: {
+            /** P50 */
+            p50: number;
+            /** P95 */
+            p95: number;
+            /** P99 */
+            p99: number;
+        };
+        /**
          * LeftShape
          * @description What is left of the day's budgets, without what is reserved; null where there is none.
          */
@@ -1128,6 +1522,40 @@ export interface components {
             tokens: number | null;
             /** Cost Usd */
             cost_usd: number | null;
+        };
+        /**
+         * LevelsShape
+         * @description The runs that ended in a period.
+         */
+        LevelsShape: {
+            /** Runs */
+            runs: number;
+            /** Good */
+            good: number;
+            /** Bad */
+            bad: number;
+            /** Excluded */
+            excluded: number;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Tool Calls */
+            tool_calls: number;
+            /** Tool Failures */
+            tool_failures: number;
+            /** Input Tokens */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Requests */
+            requests: number;
+            /** Cost Usd */
+            cost_usd: number | null;
+            /** Users */
+            users: number;
+            queued_ms: components["schemas"]["LatencyShape"] | null;
+            first_event_ms: components["schemas"]["LatencyShape"] | null;
+            first_token_ms: components["schemas"]["LatencyShape"] | null;
+            completion_ms: components["schemas"]["LatencyShape"] | null;
         };
         /**
          * LimitsShape
@@ -1226,6 +1654,30 @@ export interface components {
             items: components["schemas"]["ThreadShape"][];
             /** Next Cursor */
             next_cursor?: string | null;
+        };
+        /**
+         * LoadShape
+         * @description How many runs of a user have not ended, and how they stand. `left` wait to be taken up again.
+         */
+        LoadShape: {
+            /** User Id */
+            user_id: string;
+            /** Running */
+            running: number;
+            /** Queued */
+            queued: number;
+            /** Left */
+            left: number;
+            /** Waiting */
+            waiting: number;
+            /** Approvals */
+            approvals: number;
+            /** Questions */
+            questions: number;
+            /** Queued Since */
+            queued_since: string | null;
+            /** Waits Since */
+            waits_since: string | null;
         };
         /**
          * LoginShape
@@ -1427,6 +1879,28 @@ export interface components {
             title?: string | null;
         };
         /**
+         * NowShape
+         * @description How everything stands; `connections` are of the process that answers.
+         */
+        NowShape: {
+            /** Queued */
+            queued: number;
+            /** Running */
+            running: number;
+            /** Waiting */
+            waiting: number;
+            /** Overdue */
+            overdue: number;
+            /** Users */
+            users: number;
+            /** Workers */
+            workers: number;
+            /** Connections */
+            connections: number;
+            /** Database Ms */
+            database_ms: number;
+        };
+        /**
          * OpenThread
          * @description A thread with its unfinished runs, so that a client knows what to follow and from where.
          */
@@ -1447,6 +1921,142 @@ export interface components {
             updated_at: string;
             /** Runs */
             runs: components["schemas"]["RunShape"][];
+        };
+        /**
+         * OverviewShape
+         * @description How it stands. Not `complete` while the database is away: `loads`, `runs` and `ended` are then not known.
+         */
+        OverviewShape: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Complete */
+            complete: boolean;
+            /** Executor */
+            executor: string;
+            /** Problems */
+            problems: components["schemas"]["ProblemShape"][];
+            /** Loads */
+            loads: components["schemas"]["LoadShape"][];
+            /** Runs */
+            runs: components["schemas"]["RunStateShape"][];
+            /** Ended */
+            ended: components["schemas"]["RunStateShape"][];
+            /** Processes */
+            processes: components["schemas"]["ProcessShape"][];
+            /** Incidents */
+            incidents: components["schemas"]["IncidentShape"][];
+        };
+        /**
+         * PartShape
+         * @description The runs of one agent, model or user.
+         */
+        PartShape: {
+            /** Runs */
+            runs: number;
+            /** Good */
+            good: number;
+            /** Bad */
+            bad: number;
+            /** Excluded */
+            excluded: number;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Tool Calls */
+            tool_calls: number;
+            /** Tool Failures */
+            tool_failures: number;
+            /** Input Tokens */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Requests */
+            requests: number;
+            /** Cost Usd */
+            cost_usd: number | null;
+            /** Name */
+            name: string | null;
+        };
+        /**
+         * PointShape
+         * @description The runs that ended in one stretch of it.
+         */
+        PointShape: {
+            /** Runs */
+            runs: number;
+            /** Good */
+            good: number;
+            /** Bad */
+            bad: number;
+            /** Excluded */
+            excluded: number;
+            /** Success Rate */
+            success_rate: number | null;
+            /** Tool Calls */
+            tool_calls: number;
+            /** Tool Failures */
+            tool_failures: number;
+            /** Input Tokens */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Requests */
+            requests: number;
+            /** Cost Usd */
+            cost_usd: number | null;
+            /** Users */
+            users: number;
+            queued_ms: components["schemas"]["LatencyShape"] | null;
+            first_event_ms: components["schemas"]["LatencyShape"] | null;
+            first_token_ms: components["schemas"]["LatencyShape"] | null;
+            completion_ms: components["schemas"]["LatencyShape"] | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+        };
+        /**
+         * ProblemShape
+         * @description What is wrong now, why, and since when that is known here. `executor` is the process that it is about.
+         */
+        ProblemShape: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "database" | "model" | "lost" | "silent" | "stalled" | "failing" | "nobody";
+            /** Cause */
+            cause: string;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Executor */
+            executor?: string | null;
+        };
+        /**
+         * ProcessShape
+         * @description A process. `draining`: it is asked to take no new work; `figures.draining`: it takes none.
+         */
+        ProcessShape: {
+            /** Executor */
+            executor: string;
+            /** Room */
+            room: number;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** Silent Ms */
+            silent_ms: number;
+            /** Draining */
+            draining: boolean;
+            figures: components["schemas"]["FiguresShape"] | null;
         };
         /**
          * QuestionShape
@@ -1548,11 +2158,85 @@ export interface components {
             ahead: number | null;
         };
         /**
+         * RunStateShape
+         * @description A run and how it is carried out. `taken_up` counts who carried it on after the first: a takeover, a decision.
+         */
+        RunStateShape: {
+            /** Run Id */
+            run_id: string;
+            /** Thread Id */
+            thread_id: string;
+            /** Message Id */
+            message_id: string;
+            /** Agent */
+            agent: string;
+            status: components["schemas"]["RunStatus"];
+            /** Last Seq */
+            last_seq: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Ended At */
+            ended_at: string | null;
+            /** User Id */
+            user_id: string;
+            /** Executor */
+            executor: string | null;
+            /** Taken Up */
+            taken_up: number;
+            /** Approvals */
+            approvals: number;
+            /** Questions */
+            questions: number;
+            /** Waits Since */
+            waits_since: string | null;
+        };
+        /**
          * RunStatus
          * @description Where a run stands.
          * @enum {string}
          */
         RunStatus: "queued" | "running" | "waiting" | "completed" | "failed" | "cancelled";
+        /**
+         * ServiceLevelsShape
+         * @description Service-level figures of everybody, whichever process is asked.
+         */
+        ServiceLevelsShape: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Bucket Seconds */
+            bucket_seconds: number;
+            golden_path: components["schemas"]["GoldenPathShape"];
+            total: components["schemas"]["LevelsShape"];
+            before: components["schemas"]["LevelsShape"] | null;
+            /** Series */
+            series: components["schemas"]["PointShape"][];
+            /** Agents */
+            agents: components["schemas"]["PartShape"][];
+            /** Models */
+            models: components["schemas"]["PartShape"][];
+            /** Users */
+            users: components["schemas"]["PartShape"][];
+            /** Failures */
+            failures: components["schemas"]["FailureShape"][];
+            /** Events */
+            events: components["schemas"]["DeliveryShape"][];
+            /** Burn Rates */
+            burn_rates: components["schemas"]["BurnRateShape"][];
+            /** Blockers */
+            blockers: components["schemas"]["BlockerShape"][];
+            now: components["schemas"]["NowShape"];
+        };
         /**
          * ThreadChange
          * @description What changes a thread.
@@ -1707,6 +2391,27 @@ export interface components {
             field: string;
             /** Message */
             message: string;
+        };
+        /**
+         * OpenAIErrorFacts
+         * @description What went wrong: a sentence, a kind, the parameter that it is about, and a code.
+         */
+        OpenAIErrorFacts: {
+            /** Message */
+            message: string;
+            /** Type */
+            type: string;
+            /** Param */
+            param: string | null;
+            /** Code */
+            code: string | null;
+        };
+        /**
+         * OpenAIError
+         * @description An error as OpenAI's clients know it.
+         */
+        OpenAIError: {
+            error: components["schemas"]["OpenAIErrorFacts"];
         };
     };
     responses: never;
@@ -4118,6 +4823,72 @@ export interface operations {
             };
         };
     };
+    admin_overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it stands, or the stream of that */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverviewShape"];
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     admin_list_users: {
         parameters: {
             query?: {
@@ -4375,6 +5146,156 @@ export interface operations {
             };
         };
     };
+    admin_get_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunStateShape"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_list_events: {
+        parameters: {
+            query?: {
+                /** @description The last seq that is known already */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events, or their stream */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        events: Record<string, never>[];
+                        last_seq: number;
+                    };
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     admin_cancel_run: {
         parameters: {
             query?: never;
@@ -4393,6 +5314,140 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AnyRunShape"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_drain_process: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executor: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProcessShape"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_resume_process: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                executor: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProcessShape"];
                 };
             };
             /** @description Unauthorized */
@@ -4499,6 +5554,570 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admin_service_levels: {
+        parameters: {
+            query?: {
+                /** @description 24h, 7d, 30m … back from until, or RFC 3339 */
+                since?: string;
+                /** @description RFC 3339; left out: now */
+                until?: string | null;
+                /** @description About so many points of the series */
+                points?: number;
+                compare?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceLevelsShape"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    openai_list_models: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    openai_get_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    openai_create_chat_completion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description An object, or its events as they come */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    openai_create_response: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    [key: string]: unknown;
+                };
+            };
+        };
+        responses: {
+            /** @description An object, or its events as they come */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    openai_get_response: {
+        parameters: {
+            query?: {
+                /** @description Its events, from the first */
+                stream?: boolean;
+                /** @description The last known sequence_number */
+                starting_after?: number | null;
+            };
+            header?: never;
+            path: {
+                response_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An object, or its events as they come */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    openai_delete_response: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                response_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+        };
+    };
+    openai_cancel_response: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                response_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAIError"];
                 };
             };
         };
