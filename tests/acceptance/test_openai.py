@@ -12,6 +12,8 @@ from tests.support.socket_client import play
 from tests.support.streams import answer_of, check_run, five_in_order, words
 from tests.support.waiting import serving
 
+from netra_apex.core.ids import new_id
+
 ASK = "where is my order? [[call=lookup chunks=40 delay=2]]"
 
 MADE = '''
@@ -224,9 +226,10 @@ async def test_what_was_said_before_is_the_agents_history_and_in_no_thread_that_
 @scenario
 async def test_a_secret_in_what_was_said_before_is_stored_nowhere(server, client, login, theirs):
     secret = "sk-proj-" + "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MGFiY2RlZg"
-    said = [{"role": role, "content": f"{login.name} {secret}"} for role in ("system", "user", "assistant", "user")]
+    mark = new_id("mark")  # names of users come again with each server, and the model is everybody's
+    said = [{"role": role, "content": f"{mark} {secret}"} for role in ("system", "user", "assistant", "user")]
     await theirs.chat.completions.create(model="assistant", messages=said)
-    asked = [request for request in server.wire.requests() if login.name in str(request["messages"])]
+    asked = [request for request in server.wire.requests() if mark in str(request["messages"])]
     assert len(asked[0]["messages"]) == 5
     assert secret not in str(asked)
     for table in ("openings", "messages", "events", "transcripts", "steps"):

@@ -28,7 +28,7 @@ def test_somebody_uploads_a_csv_and_sees_what_each_agent_does_and_the_report_wit
         ask(page, "Analyze my AI costs")
         page.get_by_role("heading", name="What to do").wait_for()
         expect(page.locator("img.diagram").first).to_be_visible()
-        page.locator(".timeline > summary").click()
+        page.locator(".timeline:not([open]) > summary").click()
         for agent in ("triage", "data", "optimisation", "actions", "report"):
             expect(page.get_by_role("list", name=agent, exact=True)).to_be_visible()
         assert complaints(errors) == []
@@ -74,7 +74,7 @@ def test_each_of_the_five_events_is_seen(tmp_path):
     with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, _):
         ask(page, "What is 17*23?")
         expect(page.locator(".message.assistant .markdown")).to_contain_text("391")
-        page.locator(".timeline > summary").click()
+        page.locator(".timeline:not([open]) > summary").click()  # it is folded once the run has ended
         timeline = page.locator(".timeline")
         expect(timeline.locator(".thought").first).to_be_visible()
         expect(timeline.locator(".call code").first).to_have_text("calculate")

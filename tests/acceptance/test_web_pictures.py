@@ -36,7 +36,7 @@ def report(page: Page) -> None:
     page.get_by_label("Files").set_input_files(SAMPLE)
     ask(page, "Analyze my AI costs", "assistant")
     page.get_by_role("heading", name="What to do").wait_for()
-    page.locator(".timeline > summary").click()
+    page.locator(".timeline:not([open]) > summary").click()
     page.locator(".call > summary").first.click()
     page.locator(".viewport").evaluate("viewport => viewport.scrollTo(0, 0)")
     page.locator("img.diagram").first.wait_for()

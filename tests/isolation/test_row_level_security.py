@@ -442,7 +442,7 @@ def test_every_child_names_its_parent_by_owner_and_id_together(place: Database, 
     # These are their user's, and nothing else's.
     roots = ("threads", "usage_by_day", "credentials")
     elsewhere = {"runs": "threads", "files": "threads", "file_chunks": "files"}
-    elsewhere |= {"memory_words": "memories"}
+    elsewhere |= {"memory_words": "memories", "openings": "threads"}
     of_runs = {table: "runs" for table in CONTENT if table not in (*roots, "memories")}
     assert parents == of_runs | elsewhere
     # And of accounts, whose id is the owner itself.

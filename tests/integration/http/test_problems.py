@@ -25,7 +25,7 @@ def test_addresses_and_methods_that_there_are_not_are_problems(tmp_path):
             "/api/nothing",
             "/api/threads/",
             "/api/admin/nothing",
-            "/v1/models",
+            "/v2/models",
             "/api/approvals/",
         ):
             is_problem(await client.get(path), 404, "not_found")

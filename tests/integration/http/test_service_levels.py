@@ -134,6 +134,7 @@ def test_a_model_that_cannot_be_reached_is_in_the_figures_with_its_cause_within_
 
         with serving(tmp_path, agents=(Talker, Echo), model=model) as served:
             talk(served, scenario)
+            served.on_loop(model.aclose())
 
 
 def test_a_database_that_is_slow_is_in_the_figures_with_its_cause_within_five_seconds(tmp_path):

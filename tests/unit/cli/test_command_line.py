@@ -18,7 +18,10 @@ def test_help_names_the_commands_and_the_later_ones_are_absent(tmp_path: Path) -
     done = netra("--help", cwd=tmp_path)
     assert done.code == 0
     listed = [line.split()[0] for line in done.out.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == ["serve", "worker", "chat", "new", "probe", "leaktest", "report", "doctor", "user", "runs", "db"]
+    assert listed == [
+        *("serve", "worker", "chat", "new", "probe", "leaktest", "report", "doctor", "audit"),
+        *("user", "runs", "db", "migrate"),
+    ]
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:

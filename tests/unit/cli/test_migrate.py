@@ -84,7 +84,9 @@ def test_a_run_that_is_stopped_can_be_gone_on_with(tree, tmp_path, sent):
     )
     validate = script(tmp_path, "check.py", text)
     write(tree, {"ssot.toml": (tree / "ssot.toml").read_text() + PHASE + f"validate = {validate!r}\n"})
-    with subprocess.Popen([sys.executable, "-c", NETRA, "migrate", "run"], cwd=tree) as process:
+    # Whoever starts the tests in the background has them ignore SIGINT, which a child would inherit.
+    command = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + NETRA
+    with subprocess.Popen([sys.executable, "-c", command, "migrate", "run"], cwd=tree) as process:
         with fifo.open() as opened:
             assert opened.read() == "here"
         process.send_signal(sent)
