@@ -50,7 +50,7 @@ def card(registry: AgentRegistry, base: str, permissions: frozenset[str] = froze
         security_schemes={
             "bearer": SecurityScheme(
                 http_auth_security_scheme=HTTPAuthSecurityScheme(
-                    scheme="bearer", description="The access token of a login: POST /api/auth/login"
+                    scheme="bearer", description="The access token of a login, POST /api/auth/login, or an API key"
                 )
             ),
             "cookie": SecurityScheme(
