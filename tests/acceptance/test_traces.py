@@ -12,6 +12,8 @@ from tests.support.server import refused_start
 from tests.support.socket_client import play
 from tests.support.waiting import begun, outcome, serving
 
+from netra_apex.stream.telemetry import INSTALL
+
 APP = '''
 import asyncio
 import logging
@@ -372,7 +374,7 @@ def test_telemetry_without_its_packages_does_not_start_and_says_so(tmp_path, wir
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     code, _, said = refused_start(tmp_path / "place", telemetry="on")
     assert code == 2
-    assert said == 'NETRA_TELEMETRY=on needs packages that are not installed: pip install "netra-apex[telemetry]"\n'
+    assert said == f"NETRA_TELEMETRY=on needs packages that are not installed: {INSTALL}\n"
 
 
 def test_a_call_of_an_mcp_server_is_a_span_of_its_run_and_carries_the_context(tmp_path, wire):

@@ -16,7 +16,7 @@ from netra_apex.core.telemetry import Telemetry
 from netra_apex.errors import ConfigurationError
 from netra_apex.settings import Settings, from_environment
 
-INSTALL = 'pip install "netra-apex[telemetry]"'
+INSTALL = 'pip install "netra-apex[telemetry]"; in a checkout: pip install -e ".[telemetry]"'
 
 Headers = Iterable[tuple[bytes, bytes]]
 Arrive = Callable[[Headers], AbstractContextManager[None]]
