@@ -30,7 +30,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         found = [{"name": check.name, "state": check.state, "detail": check.detail} for check in checks]
         print_json({"settings": shown, "checks": found, "ok": not wrong})
     else:
-        print_table(("SETTING", "VALUE", "SOURCE"), [(s["name"], str(s["value"]), s["source"]) for s in shown])
+        # The value stands last: a long one then moves no other line.
+        print_table(("SETTING", "SOURCE", "VALUE"), [(s["name"], s["source"], str(s["value"])) for s in shown])
         print()
         print_table(("CHECK", "", "DETAIL"), [(check.name, check.state, check.detail) for check in checks])
     if wrong:

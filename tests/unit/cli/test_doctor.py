@@ -48,7 +48,7 @@ def test_values_have_their_source_and_secrets_are_masked(tmp_path: Path) -> None
     (tmp_path / ".env").write_text("NETRA_PORT=8001\n")
     (tmp_path / "pyproject.toml").write_text("[tool.netra]\nhost = 'localhost'\n")
     done = netra("doctor", cwd=tmp_path, NETRA_SECRET_KEY=SECRET, OPENAI_BASE_URL="http://me:pass@127.0.0.1:9/v1")
-    rows = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.strip()}
+    rows = {line.split()[0]: line.split()[:0:-1] for line in done.out.splitlines() if line.strip()}
     assert rows["NETRA_PORT"] == ["8001", ".env"]
     assert rows["NETRA_HOST"] == ["localhost", "pyproject.toml"]
     assert rows["NETRA_SECRET_KEY"] == ["********", "environment"]
@@ -151,3 +151,10 @@ def test_telemetry_is_checked_where_it_is_on(tmp_path: Path) -> None:
         assert states(checks)["telemetry"] == "ok"
     _, _, checks = doctor(tmp_path, NETRA_TELEMETRY="on", OTEL_EXPORTER_OTLP_ENDPOINT=here)
     assert states(checks)["telemetry"] == "warning"
+
+
+def test_a_long_value_pushes_no_other_column_out_of_sight(tmp_path: Path) -> None:
+    lines = netra("doctor", cwd=tmp_path).out.splitlines()
+    assert lines[0].split() == ["SETTING", "SOURCE", "VALUE"]
+    assert {line.split()[1] for line in lines[1 : lines.index("")]} <= {"environment", "default"}
+    assert max(line.index("default") for line in lines if line.startswith("NETRA_") and "default" in line) < 60
