@@ -46,7 +46,7 @@ async def _gather(since: str) -> "Report":
     try:
         period = Period.read(since, None, points=POINTS, now=now_ms())
     except Invalid as error:
-        raise ConfigurationError(f"--since: {error}") from error
+        raise ConfigurationError(str(error)) from error
     async with existing_stores() as stores:
         return await gather(stores.service, period, queued_per_user=Settings.load().queued_per_user)
 

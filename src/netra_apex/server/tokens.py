@@ -24,6 +24,8 @@ def new_token() -> str:
 
 
 KEY_PREFIX = "netra_"  # so that a key is told from an access token, and found by scanners where it should not be
+# Whoever pasted the key of another service is told what ours look like.
+_NOT_OURS = f"it is no access token of this server, and no API key, which begins with {KEY_PREFIX}"
 
 
 def new_key() -> str:
@@ -75,13 +77,13 @@ class AccessTokens:
             Unauthenticated: it is not signed by us, is ill-formed, or has expired. The token itself is never repeated.
         """
         if len(token) > MAX_TOKEN or not token.isascii():
-            raise Unauthenticated("the access token is not valid")
+            raise Unauthenticated(_NOT_OURS)
         try:
             decoded = jwt.decode(token, self._key, algorithms=[ALGORITHM])
             payload = msgspec.convert(decoded.claims, _Payload)
             expires_at = datetime.fromtimestamp(payload.exp, UTC)
         except (JoseError, msgspec.ValidationError, ValueError, OverflowError) as error:
-            raise Unauthenticated("the access token is not valid") from error
+            raise Unauthenticated(_NOT_OURS) from error
         if expires_at <= now:
             raise Unauthenticated("the access token has expired")
         return Claims(payload.sub, payload.sid, expires_at)

@@ -113,7 +113,7 @@ def test_a_home_without_a_run_has_a_report_all_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--since", "yesterday"), "--since: since 'yesterday' is no period"),
+        (("--since", "yesterday"), "since 'yesterday' is no period"),
         (("--since", "91d"), "90 days at most"),
         (("--format", "pdf"), "pdf"),
         (("--json", "--format", "html"), "two formats"),

@@ -85,7 +85,7 @@ def test_a_changed_token_is_refused():
 @given(st.text(max_size=300) | st.text("ey.=-_AZaz09", max_size=300))
 def test_any_text_is_refused_with_a_sentence_that_does_not_repeat_it(text):
     sentence = refused(text)
-    assert sentence == "the access token is not valid"
+    assert sentence == "it is no access token of this server, and no API key, which begins with netra_"
 
 
 def test_a_token_of_any_length_is_refused_at_once():
