@@ -34,6 +34,27 @@ def test_somebody_uploads_a_csv_and_sees_what_each_agent_does_and_the_report_wit
         assert complaints(errors) == []
 
 
+def test_a_file_that_a_run_has_written_is_opened_from_its_conversation(tmp_path):
+    with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, errors):
+        ask(page, "Analyze the AI costs of the sample")
+        page.get_by_text("1 file", exact=True).click()
+        link = page.get_by_role("list", name="Files of this conversation").get_by_role("link")
+        with page.expect_download() as begun:
+            link.click()
+        assert begun.value.suggested_filename == link.inner_text().strip()
+        assert Path(begun.value.path()).read_text().startswith("# AI cost analysis: the sample")
+        assert complaints(errors) == []
+
+
+def test_who_gives_a_wrong_password_reads_a_sentence_without_a_code(tmp_path):
+    with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, _):
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("Name").fill("ada")
+        page.get_by_label("Password").fill("not the password")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("alert")).to_have_text("the name or the password is wrong")
+
+
 def test_two_tabs_of_a_conversation_are_in_step(tmp_path):
     with Server(tmp_path, app=None, users={"ada": ()}) as server, logged_in(server) as (page, errors):
         ask(page, "Hello")

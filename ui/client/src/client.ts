@@ -66,6 +66,11 @@ export class Client {
     return unwrap(this.api.POST("/api/threads/{thread_id}/files", { params, body: body as never }));
   }
 
+  /** Where a file of a thread is read, for a link: a page of the server sends its cookie there. */
+  fileUrl(threadId: string, fileId: string): string {
+    return `${this.#url}/api/threads/${encodeURIComponent(threadId)}/files/${encodeURIComponent(fileId)}`;
+  }
+
   /** A token of this client's credentials; `anew` where the last one was refused. */
   async token(anew = false): Promise<string> {
     const { credentials } = this.#options;

@@ -14,6 +14,7 @@ import { ArrowDown, Paperclip, Send, Square, X } from "lucide-react";
 import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore, type ReactElement } from "react";
 import { Announcer } from "./Announcer";
 import { ThreadFiles } from "./files";
+import { KeptFiles } from "./KeptFiles";
 import { Row, Store } from "./Row";
 import { messagesOf, type ThreadStore } from "./thread";
 import { useRows, type Rows } from "./rows";
@@ -35,13 +36,14 @@ export function Conversation({ store }: { store: ThreadStore }): ReactElement {
     if (first < AHEAD && store.more) void store.earlier();
   }, [store, first < AHEAD, turns]);
 
-  // A run that has ended has used something, and may have given the thread its title.
+  // A run that has ended has used something, and may have given the thread its title, or written a file.
   const queries = useQueryClient();
   const active = store.active.length;
   useEffect(() => {
     void queries.invalidateQueries({ queryKey: ["usage"] });
     void queries.invalidateQueries({ queryKey: ["threads"] });
-  }, [queries, active]);
+    void queries.invalidateQueries({ queryKey: ["files", store.threadId] });
+  }, [queries, active, store]);
 
   // The library looks at each message whenever one changes: it is given those that are shown.
   const shown = useMemo(
@@ -91,6 +93,7 @@ export function Conversation({ store }: { store: ThreadStore }): ReactElement {
               {store.problem}
             </p>
           )}
+          <KeptFiles threadId={store.threadId} />
           <Composer />
         </ThreadPrimitive.Root>
         <Announcer store={store} />

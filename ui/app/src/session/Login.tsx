@@ -1,3 +1,4 @@
+import { RequestRefused } from "@netra-apex/client";
 import { useState, type FormEvent, type ReactElement } from "react";
 import { useLogin } from "./session";
 
@@ -14,7 +15,7 @@ export function Login(): ReactElement {
     try {
       await login(String(form.get("username")), String(form.get("password")));
     } catch (error) {
-      setProblem(error instanceof Error ? error.message : String(error));
+      setProblem(error instanceof RequestRefused ? error.reason : String(error));
       setBusy(false);
     }
   }
