@@ -45,6 +45,7 @@ async def _make(user_id: str, wanted: tuple[str, list[str] | None, int | None], 
         made, text = make_key(user_id, *wanted)
         async with existing_stores() as stores:
             await stores.keys.add_key(made, hash_token(text))
+            owner = await stores.accounts.user(user_id)
     except Refused as error:
         fail(str(error))
     if as_json:
@@ -52,6 +53,8 @@ async def _make(user_id: str, wanted: tuple[str, list[str] | None, int | None], 
     else:
         print(text)
         tell(f"this is key {made.key_id} of {user_id}, shown this once")
+    if owner is not None and (lacking := sorted((made.permissions or frozenset()) - owner.permissions)):
+        tell(f"{user_id} lacks {', '.join(lacking)}: the key may do that only once its user may")
 
 
 async def _list(user_id: str, *, as_json: bool) -> None:
