@@ -10,7 +10,7 @@ from netra_apex.core.conversations import Accepted, Admitted, Post
 from netra_apex.core.events import RunQueued, decode, encode, told_now
 from netra_apex.core.messages import AssistantMessage, Attachment, ModelMessage, UserMessage, told_with
 from netra_apex.core.runs import Seat
-from netra_apex.errors import IdempotencyConflict, NotFound, QueueFull, Superseded
+from netra_apex.errors import Forbidden, IdempotencyConflict, NotFound, QueueFull, Superseded
 from netra_apex.stores.database import Row, Transaction
 from netra_apex.stores.rows import attachments
 from netra_apex.stores.statements import statements
@@ -21,6 +21,7 @@ TITLE_LENGTH = 80
 PAGE = 16  # messages that are read at once
 HISTORY_CHARACTERS = 2 * 1024 * 1024  # of a thread's past, as JSON, that a run is told: no model takes more
 
+_permissions: "msgspec.json.Decoder[frozenset[str]]" = msgspec.json.Decoder(frozenset[str])
 _transcript: "msgspec.json.Decoder[list[ModelMessage]]" = msgspec.json.Decoder(list[ModelMessage])
 
 
@@ -116,12 +117,16 @@ async def _steer(tx: Transaction, post: Post, values: dict[str, Any], seat: Seat
     """Gives the message to the run that the thread has; None where it has none, and the message makes one.
 
     Raises:
+        Forbidden: it may do what whoever sends the message may not, as with a key that was given less.
         QueueFull: with the user's runs that wait, as many of his messages are unheard as may wait.
     """
     under_way = await tx.one(SQL["run_under_way"], values)
     if under_way is None:
         return None
-    run_id, status = under_way
+    run_id, status, permissions = under_way
+    lacking = _permissions.decode(permissions) - _permissions.decode(values["permissions"])
+    if lacking:
+        raise Forbidden(f"the run has the permission {', '.join(sorted(lacking))}, which you lack: wait for its end")
     target = values | {"run_id": run_id}
     unheard = await tx.one(SQL["unheard_count"], target)
     if unheard is not None and unheard[0] + waiting >= seat.queued_per_user:

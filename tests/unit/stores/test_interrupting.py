@@ -13,7 +13,7 @@ from netra_apex.core.context import UserExecutionContext
 from netra_apex.core.conversations import Accepted, Admitted, Post
 from netra_apex.core.events import AgentCancelled, AgentFailed, AgentStarted, DurableEvent
 from netra_apex.core.runs import Seat
-from netra_apex.errors import QueueFull
+from netra_apex.errors import Forbidden, QueueFull
 from netra_apex.stores import Stores
 from netra_apex.stores.sqlite import SQLite
 
@@ -103,5 +103,20 @@ def test_runs_that_end_while_they_are_steered_keep_nobody_waiting_for_a_deadlock
             await stores.database.write(lambda tx: tx.one("select pg_stat_force_next_flush()", {}), user=None)
             found = await raw(stores, "select deadlocks from pg_stat_database where datname = current_database()")
             assert found == [(0,)]
+
+    with_stores(tmp_path, main)
+
+
+def test_a_message_steers_no_run_that_may_what_its_sender_may_not(tmp_path: Path) -> None:
+    async def main(stores: Stores) -> None:
+        async def sent(may: set[str], **values: Any) -> Admitted:
+            context = UserExecutionContext.new("ada", thread_id=values.get("thread_id"), permissions=may)
+            post = Post(content="hi", **values)
+            return await stores.runs.accept(context, post, agent="helper", seat=SEAT)
+
+        first = (await sent({"orders:refund"})).accepted
+        with pytest.raises(Forbidden, match="orders:refund"):
+            await sent(set(), thread_id=first.thread_id, if_busy="steer")
+        assert (await sent({"orders:refund", "more"}, thread_id=first.thread_id, if_busy="steer")).steers
 
     with_stores(tmp_path, main)

@@ -63,7 +63,7 @@ select file_id, name, media_type, size from files
 where user_id = :user_id and thread_id = :thread_id and file_id = :file_id and complete = 1;
 
 -- name: run_under_way
-select run_id, status from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null
+select run_id, status, permissions from runs where user_id = :user_id and thread_id = :thread_id and ended_at is null
 order by position limit 1;
 
 -- name: steer
