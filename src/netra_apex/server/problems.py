@@ -60,7 +60,7 @@ def problem(
         type="about:blank",
         title=http.HTTPStatus(status).phrase,
         status=status,
-        detail=_readable(detail, MAX_DETAIL),
+        detail=readable(detail, MAX_DETAIL),
         code=code,
         errors=errors,
         id=ident,
@@ -104,7 +104,7 @@ def _not_valid(request: Request, error: Exception) -> Response:
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method in _WITH_BODY and media != "application/json" and not media.endswith("+json"):
         # Otherwise a body without it is told to be no object, however good it is.
-        said = f"not {_readable(media, MAX_FIELD)}" if media else "and it has none"
+        said = f"not {readable(media, MAX_FIELD)}" if media else "and it has none"
         return problem(422, "invalid", f"the body's Content-Type must be application/json, {said}")
     found = [_field_problem(each) for each in cast("RequestValidationError", error).errors()]
     detail = "; ".join(f"{each.field}: {each.message}" for each in found)
@@ -138,12 +138,12 @@ def _field_problem(found: Mapping[str, Any]) -> FieldProblem:
     # "body", "query", … says where; a person knows it from the field, unless there is none.
     name = ".".join(path[1:]) if len(path) > 1 else path[0]
     if found["type"] == "json_invalid":
-        return FieldProblem(field="body", message=f"it is not JSON: {_readable(found['ctx']['error'], MAX_FIELD)}")
+        return FieldProblem(field="body", message=f"it is not JSON: {readable(found['ctx']['error'], MAX_FIELD)}")
     message = str(found["msg"]).removeprefix("Value error, ")
-    return FieldProblem(field=_readable(name, MAX_FIELD), message=_readable(message, MAX_DETAIL))
+    return FieldProblem(field=readable(name, MAX_FIELD), message=readable(message, MAX_DETAIL))
 
 
-def _readable(text: str, limit: int) -> str:
+def readable(text: str, limit: int) -> str:
     """The text as it can be sent: no lone surrogates, not without end."""
     sendable = text.encode("utf-8", "replace").decode()
     return sendable if len(sendable) <= limit else sendable[: limit - 1] + "…"

@@ -201,6 +201,8 @@ class RunStore:
 
     async def run(self, user_id: str, run_id: str) -> Run | None:
         """The run, or None where the user has no such."""
+        if not run_id.isprintable():
+            return None  # no identity, and half a surrogate pair or a NUL is nothing that a database can be asked for
         values = {"user_id": user_id, "run_id": run_id}
         row = await self._database.read(lambda tx: tx.one(SQL["run"], values), user=user_id)
         return None if row is None else run_of(row)

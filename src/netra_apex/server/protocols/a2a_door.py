@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+import msgspec
 from a2a.auth.user import User
 from a2a.extensions.common import HTTP_EXTENSION_HEADER, get_requested_extensions
 from a2a.server.context import ServerCallContext
@@ -20,10 +21,12 @@ from netra_apex.server.auth import Principal
 from netra_apex.server.eventstream import EventStream, Frames
 from netra_apex.server.protocols.a2a_card import card
 from netra_apex.server.protocols.a2a_handler import RunsAsTasks
+from netra_apex.server.protocols.following import unless_gone
 from netra_apex.server.services import Services
 
 # What the protocol's own table of errors has no status for.
-_OURS = frozenset({403, 429, 503})
+_OURS = frozenset({401, 403, 429, 503})
+_NOT_JSON = "the body is not JSON that can be read"
 
 
 def public_card(services: Services, request: Request) -> Response:
@@ -33,21 +36,39 @@ def public_card(services: Services, request: Request) -> Response:
 
 async def rpc(request: Request, services: Services, principal: Principal) -> Response:
     """Answers a JSON-RPC request."""
-    handler = _handler(request, services, principal)
-    answer = await JsonRpcDispatcher(handler, _Caller(principal)).handle_requests(request)
-    return _as_ours(answer, services, principal)
+    if not _is_json(await request.body()):
+        return JSONResponse({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": _NOT_JSON}})
+    dispatcher = JsonRpcDispatcher(_handler(request, services, principal), _Caller(principal))
+    answer = await unless_gone(request, dispatcher.handle_requests(request))
+    return Response(status_code=499) if answer is None else _as_ours(answer, services, principal)
 
 
 async def rest(method: str, request: Request, services: Services, principal: Principal) -> Response:
     """Answers a request of the HTTP+JSON binding with this method of the SDK's dispatcher."""
+    body = await request.body()
+    if body and not _is_json(body):
+        error = {"code": 400, "status": "INVALID_ARGUMENT", "message": _NOT_JSON}
+        return JSONResponse({"error": error}, 400)
     handler = _handler(request, services, principal)
-    answer = await getattr(RestDispatcher(handler, _Caller(principal)), method)(request)
+    # Its task goes on; what waits for it, and would wait in vain, does not.
+    answer = await unless_gone(request, getattr(RestDispatcher(handler, _Caller(principal)), method)(request))
+    if answer is None:
+        return Response(status_code=499)
     refused = handler.refused
     if refused is not None and refused.status in _OURS:
         answer.status_code = refused.status
         if refused.retry_after is not None:
             answer.headers["Retry-After"] = str(max(1, math.ceil(refused.retry_after)))
     return _as_ours(answer, services, principal)
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether it is JSON of Unicode text: of anything else the SDK makes an internal error."""
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _handler(request: Request, services: Services, principal: Principal) -> RunsAsTasks:

@@ -4,9 +4,10 @@ Source: the A2A specification 1.0, section 4. A task's artifacts are the answers
 tells is in the metadata of its status updates, as our own events.
 """
 
+import sys
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from a2a.types import (
@@ -46,6 +47,7 @@ from netra_apex.core.messages import as_said
 from netra_apex.core.runs import Run, RunStatus
 
 OURS = "netra"  # the key of what is ours in metadata
+MAX_DEPTH = 24  # protobuf's readers give up at 100 messages, and each level of a value is two of them
 Update = TaskStatusUpdateEvent | TaskArtifactUpdateEvent
 Asked = ApprovalRequested | QuestionAsked
 STATES = MappingProxyType(
@@ -115,7 +117,7 @@ class Teller:
             case AgentCompleted(output=output) if not heard.depth and self._is_unsaid(output):
                 parts = [Part(text=as_said(output))]
                 if not isinstance(output, str):
-                    parts.append(Part(data=ParseDict(output, Value())))
+                    parts.append(Part(data=ParseDict(shallow(output), Value())))
                 yield self._artifact(f"{self.run.run_id}-output", parts)
             case _:
                 pass
@@ -181,7 +183,7 @@ class Teller:
                 text = f"May {each.tool} be called? Answer {{approved, reason?}} as data, or approve or reject."
             else:
                 about, text = {"question_id": ident}, each.text
-            parts += [Part(text=text), Part(data=ParseDict(about, Value()))]
+            parts += [Part(text=text), Part(data=ParseDict(shallow(about), Value()))]
         made = status(TaskState.TASK_STATE_INPUT_REQUIRED, at)
         made.message.CopyFrom(self._message(parts, Role.ROLE_AGENT, f"{self.run.run_id}-{self.seq}-asks"))
         return made
@@ -211,4 +213,23 @@ def status(state: TaskState, at: str = "") -> TaskStatus:
 
 def struct(value: Mapping[str, Any]) -> Struct:
     """A JSON object as protobuf has it."""
-    return ParseDict(dict(value), Struct())
+    return ParseDict(shallow(dict(value)), Struct())
+
+
+def shallow(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A JSON value of which protobuf can make messages, and whoever gets them can read them.
+
+    What is nested deeper, and a number beyond a double, is told as the text of its JSON.
+    """
+    match value:
+        case dict() | list() if not depth:
+            return msgspec.json.encode(value).decode()
+        case dict():
+            fields = cast("dict[str, Any]", value)
+            return {name: shallow(each, depth - 1) for name, each in fields.items()}
+        case list():
+            return [shallow(each, depth - 1) for each in cast("list[Any]", value)]
+        case int() if abs(value) > sys.float_info.max:
+            return str(value)
+        case _:
+            return value

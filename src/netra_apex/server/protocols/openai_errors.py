@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netra_apex.core.events import AgentCancelled, AgentFailed, ApprovalRequested, QuestionAsked
 from netra_apex.errors import Invalid, NotFound
-from netra_apex.server.problems import MEDIA_TYPE
+from netra_apex.server.problems import MEDIA_TYPE, readable
 
 ROOT = "/v1"
 # Of their clients, those that try again by themselves do so unless an answer says that it is of no use.
@@ -63,7 +63,8 @@ class NoSuchModel(NotFound):
 
 
 def said(message: str, kind: str, code: str | None, param: str | None = None) -> dict[str, Any]:
-    """The body of an error."""
+    """The body of an error. What it quotes of a request may be no text."""
+    message, param = readable(message, len(message)), param and readable(param, len(param))
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
