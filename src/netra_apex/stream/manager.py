@@ -27,6 +27,7 @@ class WebSocketManager:
         self._per_user = per_user
         self._connections: dict[str, dict[str, Connection]] = {}
         self._streams: Counter[str] = Counter()
+        self._held: Counter[str] = Counter()
         self._count = 0
         self.closed = asyncio.Event()  # the process ends: what would be open for ever ends by itself
 
@@ -66,6 +67,23 @@ class WebSocketManager:
             self._streams[user_id] -= 1
             if not self._streams[user_id]:
                 del self._streams[user_id]
+
+    @contextlib.contextmanager
+    def held(self, user_id: str, limit: int) -> Generator[None]:
+        """Counts one of a user's requests that are answered when a run is over.
+
+        Raises:
+            Flood: `limit` of them wait already.
+        """
+        if self._held[user_id] >= limit:
+            raise Flood(f"{limit} of your requests wait for their runs already")
+        self._held[user_id] += 1
+        try:
+            yield
+        finally:
+            self._held[user_id] -= 1
+            if not self._held[user_id]:
+                del self._held[user_id]
 
     @property
     def streams(self) -> int:

@@ -51,6 +51,7 @@ from netra_apex.server.auth import Principal
 from netra_apex.server.protocols.a2a_card import card
 from netra_apex.server.protocols.a2a_input import agent_of, answer_of, check, files_of, key_of, text_of
 from netra_apex.server.protocols.a2a_tasks import STATES, Teller
+from netra_apex.server.protocols.following import while_valid
 from netra_apex.server.protocols.tailing import tailed
 from netra_apex.server.protocols.taking import keep_files
 from netra_apex.server.services import Services
@@ -86,7 +87,7 @@ class RunsAsTasks(RequestHandler):
             if not params.configuration.return_immediately:
                 # It may take as long as a run: this user's other requests do not wait for it.
                 give_turn_back(self._scope)
-                await self._rest(run_id)
+                await while_valid(self._services, self._principal, lambda: self._rest(run_id))
             teller = await self._heard(run_id)
             return apply_history_length(teller.task(), params.configuration)
 

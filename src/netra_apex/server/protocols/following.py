@@ -1,9 +1,9 @@
 """A run's events for a request that follows it: to its ending, or to where it does nothing but wait for a person."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -17,7 +17,9 @@ from netra_apex.core.events import (
     QuestionAsked,
 )
 from netra_apex.core.runs import RunStatus
-from netra_apex.server.eventstream import given_up
+from netra_apex.errors import Unauthenticated
+from netra_apex.server.auth import Principal
+from netra_apex.server.eventstream import CHECK_SECONDS, given_up
 from netra_apex.server.services import Services
 from netra_apex.stream.reader import StreamReader
 
@@ -97,6 +99,28 @@ async def _waits(services: Services, user_id: str, run_id: str, seq: int) -> boo
     """Whether it does nothing but wait, and everything that it has told is told here."""
     run = await services.runtime.stores.runs.run(user_id, run_id)
     return run is not None and run.status is RunStatus.WAITING and run.last_seq == seq
+
+
+async def while_valid(services: Services, principal: Principal, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What some work gives, for a request that is answered when a run is over: it ends with its login, as streams do.
+
+    A user has as many such requests as runs: one that is sent again by its key begins no run that would count.
+
+    Raises:
+        Flood: there are as many already.
+        Unauthenticated: the login has ended.
+    """
+    settings = services.runtime.settings
+    with services.runtime.manager.held(principal.user_id, settings.runs_per_user + settings.queued_per_user):
+        working = asyncio.ensure_future(work())
+        try:
+            while not working.done():
+                await asyncio.wait({working}, timeout=CHECK_SECONDS)
+                if not working.done() and not await services.authenticator.still_valid(principal):
+                    raise Unauthenticated("the login has ended: log in again")
+            return working.result()
+        finally:
+            await given_up(working)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T | None:

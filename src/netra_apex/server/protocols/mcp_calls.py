@@ -36,7 +36,7 @@ from netra_apex.core.messages import as_said
 from netra_apex.core.runs import Run
 from netra_apex.errors import NetraError, Refused
 from netra_apex.server.auth import Principal
-from netra_apex.server.protocols.following import Asked, Event, stored, to_rest
+from netra_apex.server.protocols.following import Asked, Event, stored, to_rest, while_valid
 from netra_apex.server.services import Services
 from netra_apex.tools.validation import adapter_of, problem_of
 
@@ -76,10 +76,12 @@ class Call:
         except Refused as error:
             raise refusal(error) from error
         try:
-            return await self._followed(context, run_id, told)
-        except asyncio.CancelledError:
+            return await while_valid(self._services, self._principal, lambda: self._followed(context, run_id, told))
+        except (asyncio.CancelledError, Refused) as error:
             if self._key is None and params.request_state is None:
                 await self._leave(run_id)
+            if isinstance(error, Refused):
+                raise refusal(error) from error
             raise
 
     async def _begun(self, context: Context, params: CallToolRequestParams) -> str:

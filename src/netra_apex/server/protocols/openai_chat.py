@@ -18,7 +18,7 @@ from netra_apex.errors import NetraError
 from netra_apex.server.auth import Principal
 from netra_apex.server.callers import SECURITY, Caller, Running
 from netra_apex.server.protocols import openai_errors
-from netra_apex.server.protocols.following import Asked, Event, to_rest, unless_gone
+from netra_apex.server.protocols.following import Asked, Event, to_rest, unless_gone, while_valid
 from netra_apex.server.protocols.openai_asking import agent_of, check_chat, conversation, flag, key_of, usage_wanted
 from netra_apex.server.protocols.openai_errors import NoSuchModel, of_ending, of_waiting, refused, said
 from netra_apex.server.protocols.openai_stream import check_place, streamed
@@ -78,11 +78,11 @@ async def create_chat_completion(body: OpenAIBody, request: Request, principal: 
         chunks = completion.chunks(usage=told)
         return _Streamed(completion, streamed(chunks, services, principal))
     give_turn_back(request.scope)
-    answer = await unless_gone(request, completion.whole())
-    if answer is None:
+    try:
+        answer = await unless_gone(request, while_valid(services, principal, completion.whole))
+    finally:
         await completion.leave()
-        return Response(status_code=499)  # nobody reads it
-    return answer
+    return Response(status_code=499) if answer is None else answer  # nobody reads a 499
 
 
 class Completion:
@@ -133,6 +133,7 @@ class Completion:
                         return refused(*of_ending(event))
                     case _:
                         pass
+        self._rested = True
         return refused(404, said("the run was deleted", "invalid_request_error", "not_found"))
 
     async def chunks(self, *, usage: bool) -> AsyncGenerator[tuple[int | None, str]]:

@@ -19,7 +19,7 @@ from netra_apex.server.auth import Principal
 from netra_apex.server.callers import SECURITY, Caller, Running
 from netra_apex.server.eventstream import MAX_SEQ
 from netra_apex.server.protocols import openai_errors
-from netra_apex.server.protocols.following import events, stored, to_rest, unless_gone
+from netra_apex.server.protocols.following import events, stored, to_rest, unless_gone, while_valid
 from netra_apex.server.protocols.openai_asking import (
     Word,
     addition,
@@ -63,7 +63,7 @@ async def create_response(body: OpenAIBody, request: Request, principal: Caller,
     if background:
         return JSONResponse(await _as_it_stands(services, principal, run))
     give_turn_back(request.scope)
-    told = await unless_gone(request, _at_rest(services, principal, run))
+    told = await unless_gone(request, while_valid(services, principal, lambda: _at_rest(services, principal, run)))
     return Response(status_code=499) if told is None else JSONResponse(told)
 
 
