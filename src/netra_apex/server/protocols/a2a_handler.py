@@ -238,7 +238,7 @@ class RunsAsTasks(RequestHandler):
         teller = Teller(run)
         while page := await self._runtime.stores.runs.events(self._user_id, run_id, teller.seq, PAGE):
             for seq, body in page:
-                teller.hear(seq, decode(body))
+                teller.learn(seq, decode(body))
         return teller
 
     async def _listed(self, run: Run, params: ListTasksRequest) -> Task:

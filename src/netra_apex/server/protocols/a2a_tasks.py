@@ -63,7 +63,7 @@ STATES = MappingProxyType(
 
 
 class Teller:
-    """Tells one run to one client. `hear` takes what the run tells, in order; `asked` is what it waits for."""
+    """Tells one run to one client. `hear` or `learn` takes what it tells, in order; `asked` is what it waits for."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -78,6 +78,13 @@ class Teller:
 
     def hear(self, seq: int | None, heard: DurableEvent | PassingFrame) -> list[Update]:
         """What the client is told of it."""
+        told = self.learn(seq, heard)
+        if not isinstance(heard, PassingFrame):
+            told.append(self._updated(self._status, {"seq": heard.seq, "event": msgspec.to_builtins(heard)}))
+        return told
+
+    def learn(self, seq: int | None, heard: DurableEvent | PassingFrame) -> list[Update]:
+        """The answers that it changes. As `hear` without its status update, which is most of the work, for a past."""
         self.seq = self.seq if seq is None else seq
         return list(self._tell(heard))
 
@@ -122,7 +129,6 @@ class Teller:
             case _:
                 pass
         self._status = self._status_of(heard)
-        yield self._updated(self._status, {"seq": heard.seq, "event": msgspec.to_builtins(heard)})
 
     def _passing(self, heard: MessageDelta | MessageReset) -> Iterator[Update]:
         if heard.depth:

@@ -118,6 +118,22 @@ def test_an_output_that_no_model_said_is_an_artifact_with_its_data() -> None:
     assert pieces(said) == [("Hi", False)]
 
 
+def test_a_past_is_learned_as_it_is_heard_but_for_updates_that_nobody_reads() -> None:
+    past = (
+        AgentStarted(task="do", at=AT),
+        AgentThinking(text="hm", step=1, at=AT),
+        MessageCompleted(message_id="m", content="Hi", at=AT),
+        AgentCompleted(output="Hi", usage=NO_USAGE, duration_ms=1, at=AT),
+    )
+    heard, learned = teller(), teller()
+    hear(heard, *past)
+    told = [each for seq, event in enumerate(past, 1) for each in learned.learn(seq, event)]
+    assert learned.task() == heard.task()
+    assert (learned.seq, learned.over) == (4, True)
+    assert pieces(told) == [("Hi", False)]
+    assert len(told) == 1
+
+
 def _name(state: int) -> str:
     return {
         TaskState.TASK_STATE_COMPLETED: "completed",
