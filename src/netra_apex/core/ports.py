@@ -257,7 +257,9 @@ class Approvals(Protocol):
         """Those that may be decided now, the oldest first."""
         ...
 
-    async def decide(self, user_id: str, approval_id: str, verdict: Verdict, note: str | None) -> Approval:
+    async def decide(
+        self, user_id: str, approval_id: str, verdict: Verdict, note: str | None, *, may: frozenset[str] | None = None
+    ) -> Approval:
         """Decides, once; a run that waits for nothing else has its turn again.
 
         Raises: NotFound; AlreadyDecided: also where it has expired, or its run has ended.
@@ -284,7 +286,9 @@ class Questions(Protocol):
         """Those that may be answered now, the oldest first."""
         ...
 
-    async def answer(self, user_id: str, question_id: str, content: str) -> Question:
+    async def answer(
+        self, user_id: str, question_id: str, content: str, *, may: frozenset[str] | None = None
+    ) -> Question:
         """Answers, once; a run that waits has its turn again.
 
         Raises: NotFound; AlreadyDecided: also where it has expired, or its run has ended.

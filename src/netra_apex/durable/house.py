@@ -289,31 +289,40 @@ class House:
         except StoreError as error:
             log.warning("the database does not answer", error=str(error))  # it is gone again, and comes back again
 
-    async def decide(self, user_id: str, approval_id: str, verdict: Verdict, note: str | None) -> Approval:
+    async def decide(
+        self, user_id: str, approval_id: str, verdict: Verdict, note: str | None, *, may: frozenset[str] | None = None
+    ) -> Approval:
         """Decides on a call that waits for its user, once; its run goes on wherever there is room.
+
+        `may` are the permissions of whoever decides, which may be fewer than the user's: those of an API key. None is
+        the user himself.
 
         Raises:
             NotFound: the user has no such approval.
+            Forbidden: the run may what whoever decides may not.
             AlreadyDecided: it was decided before, has expired, or its run has ended.
             Invalid: the note is no text, or too long.
         """
         note = self._means.redactor.text(check_text("note", note, limit=MAX_NOTE)) if note and note.strip() else None
-        decided = await self._means.stores.approvals.decide(user_id, approval_id, verdict, note)
+        decided = await self._means.stores.approvals.decide(user_id, approval_id, verdict, note, may=may)
         self._left_behind()
         return decided
 
-    async def answer(self, user_id: str, question_id: str, content: str) -> Question:
+    async def answer(
+        self, user_id: str, question_id: str, content: str, *, may: frozenset[str] | None = None
+    ) -> Question:
         """Answers a question of a run, once; its run goes on wherever there is room.
 
-        As of any message, what is stored, and what the agent is given, has no secrets in it.
+        As of any message, what is stored, and what the agent is given, has no secrets in it. `may` is as in `decide`.
 
         Raises:
             NotFound: the user has no such question.
+            Forbidden: the run may what whoever answers may not.
             AlreadyDecided: it was answered before, has expired, or its run has ended.
             Invalid: the answer is no text, empty, or too long.
         """
         said = self._means.redactor.text(check_text("content", content, limit=MAX_ANSWER))
-        question = await self._means.stores.questions.answer(user_id, question_id, said)
+        question = await self._means.stores.questions.answer(user_id, question_id, said, may=may)
         self._left_behind()
         return question
 

@@ -23,5 +23,6 @@ async def list_approvals(
 @router.post("/{approval_id}", operation_id="decide", responses=responses(401, 403, 404, 409, 413, 422))
 async def decide(approval_id: str, body: DecisionBody, principal: Caller, services: Running) -> ApprovalShape:
     """Approves a call that waits, or rejects it: once. Its run then goes on."""
-    decided = await services.runtime.house.decide(principal.user_id, approval_id, body.decision, body.note)
+    house, may = services.runtime.house, principal.permissions
+    decided = await house.decide(principal.user_id, approval_id, body.decision, body.note, may=may)
     return ApprovalShape.of(decided)

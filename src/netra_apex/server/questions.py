@@ -22,4 +22,5 @@ async def list_questions(
 @router.post("/{question_id}", operation_id="answer", responses=responses(401, 403, 404, 409, 413, 422))
 async def answer(question_id: str, body: AnswerBody, principal: Caller, services: Running) -> QuestionShape:
     """Answers a question, once. Its run then goes on."""
-    return QuestionShape.of(await services.runtime.house.answer(principal.user_id, question_id, body.content))
+    house, may = services.runtime.house, principal.permissions
+    return QuestionShape.of(await house.answer(principal.user_id, question_id, body.content, may=may))

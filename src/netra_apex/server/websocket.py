@@ -262,6 +262,7 @@ class _Visit:
                 await self._bridge.tell(write_refusal(refusal, id_of(text)))
 
     async def _carry_out(self, frame: ClientFrame) -> None:
+        house, user_id, may = self._runtime.house, self._principal.user_id, self._principal.permissions
         match frame:
             case Ping():
                 await self._bridge.tell(write("pong", frame.id))
@@ -279,10 +280,10 @@ class _Visit:
                 await self._runtime.admission.cancel(self._principal.user_id, run_id, wait=False)
                 await self._bridge.tell(write("ok", frame.id))
             case Decide(approval_id=approval_id, decision=decision, note=note):
-                await self._runtime.house.decide(self._principal.user_id, approval_id, decision, note)
+                await house.decide(user_id, approval_id, decision, note, may=may)
                 await self._bridge.tell(write("ok", frame.id))
             case Answer(question_id=question_id, content=content):
-                await self._runtime.house.answer(self._principal.user_id, question_id, content)
+                await house.answer(user_id, question_id, content, may=may)
                 await self._bridge.tell(write("ok", frame.id))
             case Authenticate(token=token):
                 await self._authenticate_again(token)

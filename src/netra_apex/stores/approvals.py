@@ -3,16 +3,35 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from netra_apex.core.conversations import Approval, Page, Verdict
 from netra_apex.core.journal import Decision
 from netra_apex.core.runs import RunStatus
-from netra_apex.errors import AlreadyDecided, NotFound
+from netra_apex.errors import AlreadyDecided, Forbidden, NotFound
 from netra_apex.stores.database import Database, Row, Transaction
 from netra_apex.stores.rows import EARLIEST, from_ms, may_be_id, now_ms, page_of, read_cursor
 from netra_apex.stores.statements import statements
 
 SQL = statements("approvals")
 QUESTIONS = statements("questions")
+
+_permissions: "msgspec.json.Decoder[frozenset[str]]" = msgspec.json.Decoder(frozenset[str])
+
+
+async def check_may(tx: Transaction, run: Mapping[str, Any], may: frozenset[str]) -> None:
+    """That whoever speaks to a run, in its user's name, may all that the run may: else it would act for him.
+
+    Raises:
+        Forbidden: the run may more. What its user has lost since it was accepted, it has lost, too.
+    """
+    row = await tx.one(SQL["permissions"], run)
+    if row is None:
+        return
+    has = _permissions.decode(row[0])
+    lacking = (has if row[1] is None else has & _permissions.decode(row[1])) - may
+    if lacking:
+        raise Forbidden(f"the run that asks has the permission {', '.join(sorted(lacking))}, which you lack")
 
 
 class ApprovalStore:
@@ -32,11 +51,14 @@ class ApprovalStore:
         rows = await self._database.read(lambda tx: tx.all(SQL["pending"], values), user=user_id)
         return page_of(rows, limit, lambda row: _approval(row[:-1]), lambda row: (row[-1], row[0]))
 
-    async def decide(self, user_id: str, approval_id: str, verdict: Verdict, note: str | None) -> Approval:
+    async def decide(
+        self, user_id: str, approval_id: str, verdict: Verdict, note: str | None, *, may: frozenset[str] | None = None
+    ) -> Approval:
         """Decides, once; a run that waits for nothing else has its turn again.
 
         Raises:
             NotFound: the user has no such approval.
+            Forbidden: the run has a permission that is not in `may`.
             AlreadyDecided: it was decided before, has expired, or its run has ended.
         """
         if not may_be_id(approval_id):
@@ -52,6 +74,8 @@ class ApprovalStore:
             # The run's row is held first, by who parks it too: of the two the second sees what the first did.
             if not await tx.run(SQL["hold"], run):
                 raise AlreadyDecided("the run that asked has ended")
+            if may is not None:
+                await check_may(tx, run, may)
             if not await tx.run(SQL["decide"], values):
                 raise AlreadyDecided("this was decided before, or its time is over")
             await tx.run(SQL["wake"], run)

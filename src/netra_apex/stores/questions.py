@@ -4,6 +4,7 @@ from typing import Any
 
 from netra_apex.core.conversations import Page, Question
 from netra_apex.errors import AlreadyDecided, NotFound
+from netra_apex.stores.approvals import check_may
 from netra_apex.stores.database import Database, Row, Transaction
 from netra_apex.stores.rows import EARLIEST, from_ms, may_be_id, now_ms, page_of, read_cursor
 from netra_apex.stores.statements import statements
@@ -29,11 +30,14 @@ class QuestionStore:
         rows = await self._database.read(lambda tx: tx.all(SQL["open"], values), user=user_id)
         return page_of(rows, limit, lambda row: _question(row[:-1]), lambda row: (row[-1], row[0]))
 
-    async def answer(self, user_id: str, question_id: str, content: str) -> Question:
+    async def answer(
+        self, user_id: str, question_id: str, content: str, *, may: frozenset[str] | None = None
+    ) -> Question:
         """Answers, once; a run that waits has its turn again.
 
         Raises:
             NotFound: the user has no such question.
+            Forbidden: the run has a permission that is not in `may`.
             AlreadyDecided: it was answered before, has expired, or its run has ended.
         """
         if not may_be_id(question_id):
@@ -48,6 +52,8 @@ class QuestionStore:
             # The run's row is held first, by who parks it too: of the two the second sees what the first did.
             if not await tx.run(RUN["hold"], run):
                 raise AlreadyDecided("the run that asked has ended")
+            if may is not None:
+                await check_may(tx, run, may)
             if not await tx.run(SQL["answer"], values):
                 raise AlreadyDecided("this was answered before, or its time is over")
             await tx.run(RUN["wake"], run)

@@ -10,6 +10,28 @@ import aiohttp
 import pytest
 from tests.integration.http.serving import PASSWORD, serving, talk
 
+from netra_apex import BaseAgent, RunScope, ask_user, tool
+
+
+@tool(needs_approval=True)
+def refund(order: int) -> str:
+    """Pays an order back."""
+    return f"order {order} is paid back"
+
+
+class Payer(BaseAgent):
+    """For those who may read orders: pays one back, if a person approves, and asks a person."""
+
+    name = "payer"
+    requires = "orders:read"
+    tools = (refund, ask_user)
+
+    async def run(self, task: str, scope: RunScope) -> str:
+        if task == "refund":
+            return await scope.tools.call(refund, 7)
+        return await scope.tools.call(ask_user, "When?")
+
+
 COMMAND = [sys.executable, "-c", "from netra_apex.cli import main; main()", "user", "key"]
 NEW = "a new and better password"
 
@@ -87,6 +109,34 @@ def test_a_key_may_no_more_than_it_was_given_and_never_more_than_its_user(tmp_pa
         assert (await client.post("/api/me/keys", {"name": "x", "days": 0})).status == 422
 
     with serving(tmp_path) as served:
+        talk(served, scenario)
+
+
+def test_a_key_decides_and_answers_for_no_run_that_may_what_it_may_not(tmp_path):
+    async def pending(client, what):
+        async with asyncio.timeout(10):
+            while not (items := (await client.get(f"/api/{what}")).json["items"]):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        return items[0]
+
+    async def scenario(client):
+        await client.login()
+        narrow = by_key(client, (await made(client, permissions=[]))["key"])
+        wide = by_key(client, (await made(client))["key"])
+        for what, content, ident, body in (
+            ("approvals", "refund", "approval_id", {"decision": "approve"}),
+            ("questions", "ask", "question_id", {"content": "Now"}),
+        ):
+            run_id = await client.run(await client.thread(), content, agent="payer")
+            path = f"/api/{what}/{(await pending(client, what))[ident]}"
+            refused = await narrow.post(path, body)
+            assert (refused.status, refused.json["code"]) == (403, "forbidden")
+            assert "orders:read" in refused.text
+            assert (await client.get(f"/api/runs/{run_id}")).json["ended_at"] is None
+            assert (await wide.post(path, body)).status == 200
+            assert (await client.ended(run_id))["status"] == "completed"
+
+    with serving(tmp_path, agents=(Payer,)) as served:
         talk(served, scenario)
 
 

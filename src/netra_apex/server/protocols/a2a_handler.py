@@ -221,10 +221,11 @@ class RunsAsTasks(RequestHandler):
         if not teller.asked:
             raise UnsupportedOperationError(message="the task waits for nothing: send the message to its context")
         answer = answer_of(message, teller.asked)
+        house, may = self._runtime.house, self._principal.permissions
         if answer.verdict is not None:
-            await self._runtime.house.decide(self._user_id, answer.ident, answer.verdict, answer.text)
+            await house.decide(self._user_id, answer.ident, answer.verdict, answer.text, may=may)
         else:
-            await self._runtime.house.answer(self._user_id, answer.ident, answer.text or "")
+            await house.answer(self._user_id, answer.ident, answer.text or "", may=may)
 
     async def _run(self, run_id: str) -> Run:
         run = await self._runtime.stores.runs.run(self._user_id, run_id)

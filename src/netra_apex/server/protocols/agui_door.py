@@ -91,7 +91,7 @@ def opening(
     after_of(last_event_id, 0)
     if given.resume:
         entries = given.resume
-        return lambda: _resume(runtime, principal.user_id, agent, given, (entries, last_event_id))
+        return lambda: _resume(runtime, principal, agent, given, (entries, last_event_id))
     sent = said(given)
 
     async def begin() -> Frames:
@@ -134,12 +134,13 @@ def attaching(
 
 async def _resume(
     runtime: Runtime,
-    user_id: str,
+    principal: Principal,
     agent: str,
     given: RunAgentInput,
     resuming: tuple[list[ResumeEntry], str | None],
 ) -> Frames:
     entries, last_event_id = resuming
+    user_id = principal.user_id
     runtime.admission.check_open()
     found = [run_of(entry) for entry in entries]
     if len({run_id for run_id, _ in found}) > 1 or len({ident for _, ident in found}) < len(found):
@@ -158,7 +159,7 @@ async def _resume(
     # Where the client's run before this one ended: nothing was told between the question and its answer.
     start = min((decided[each.ident] - 1 for each in answers if each.ident in decided), default=run.last_seq)
     for answer in sorted(answers, key=lambda each: each.verdict is None and each.text is None):
-        await _decide(runtime, run, answer)
+        await _decide(runtime, run, answer, principal.permissions)
     after = max(start, after_of(last_event_id, 0))
     place = Place(after, gap=bool(last_event_id))
     return await _stream(runtime, user_id, _naming(given, run.thread_id, run_id), place, left_out(given))
@@ -182,17 +183,18 @@ async def _asked(runtime: Runtime, run: Run) -> tuple[dict[str, Asked], dict[str
     return asked, decided
 
 
-async def _decide(runtime: Runtime, run: Run, answer: Answer) -> None:
+async def _decide(runtime: Runtime, run: Run, answer: Answer, may: frozenset[str]) -> None:
     """Hands an answer on; the same once more changes nothing, as a client may not have heard that it was taken.
 
     Raises:
         AlreadyDecided: another answer was given before, or the time is over.
+        Forbidden: the run may what whoever answers may not.
     """
     try:
         if answer.verdict is not None:
-            await runtime.house.decide(run.user_id, answer.ident, answer.verdict, answer.text)
+            await runtime.house.decide(run.user_id, answer.ident, answer.verdict, answer.text, may=may)
         elif answer.text is not None:
-            await runtime.house.answer(run.user_id, answer.ident, answer.text)
+            await runtime.house.answer(run.user_id, answer.ident, answer.text, may=may)
         else:
             await runtime.admission.cancel(run.user_id, run.run_id)
     except AlreadyDecided:

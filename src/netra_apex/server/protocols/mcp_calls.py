@@ -114,15 +114,17 @@ class Call:
         return asked
 
     async def _answer(self, about: ApprovalRequested | QuestionAsked, response: ElicitResult) -> None:
-        house, user_id, said = self._services.runtime.house, self._principal.user_id, response.content or {}
+        house, said = self._services.runtime.house, response.content or {}
+        user_id, may = self._principal.user_id, self._principal.permissions
         if isinstance(about, QuestionAsked):
             if response.action == "accept":
-                await house.answer(user_id, about.question_id, str(said.get("answer", "")))
+                await house.answer(user_id, about.question_id, str(said.get("answer", "")), may=may)
         elif response.action != "cancel":
             approves = response.action == "accept" and said.get("approve") is True
-            note = said.get("note")
+            noted = said.get("note")
+            note = noted if isinstance(noted, str) else None
             verdict = "approve" if approves else "reject"
-            await house.decide(user_id, about.approval_id, verdict, note if isinstance(note, str) else None)
+            await house.decide(user_id, about.approval_id, verdict, note, may=may)
 
     async def _followed(self, context: Context, run_id: str, told: int) -> Answer:
         """The run's result, its events told as progress; or what it waits for."""

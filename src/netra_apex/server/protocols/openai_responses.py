@@ -192,7 +192,7 @@ async def _answer(said: tuple[Word, ...], previous: Run | None, services: Servic
         raise Unsupported(
             "previous_response_id", "previous_response_id is missing: which response is this an answer to?"
         )
-    house, user_id = services.runtime.house, principal.user_id
+    house, user_id, may = services.runtime.house, principal.user_id, principal.permissions
     asked = {
         event.approval_id if isinstance(event, ApprovalRequested) else event.question_id: event
         for event in await stored(services.runtime.reader, user_id, previous.run_id)
@@ -204,9 +204,9 @@ async def _answer(said: tuple[Word, ...], previous: Run | None, services: Servic
             raise NotFound("question or approval of this response", word.ident[:256])
     for word in said:
         if word.approves is None:
-            await house.answer(user_id, word.ident, word.text or "")
+            await house.answer(user_id, word.ident, word.text or "", may=may)
         else:
-            await house.decide(user_id, word.ident, "approve" if word.approves else "reject", word.text)
+            await house.decide(user_id, word.ident, "approve" if word.approves else "reject", word.text, may=may)
     return previous
 
 

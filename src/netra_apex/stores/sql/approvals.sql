@@ -18,6 +18,10 @@ from approvals where user_id = :user_id and approval_id = :approval_id;
 -- name: hold
 update runs set last_seq = last_seq where user_id = :user_id and run_id = :run_id and ended_at is null;
 
+-- name: permissions
+select runs.permissions, users.permissions from runs left join users on users.user_id = runs.user_id
+where runs.user_id = :user_id and runs.run_id = :run_id;
+
 -- name: decide
 update approvals set decision = :decision, decided_by = :by, decided_at = :now, note = cast(:note as text)
 where user_id = :user_id and approval_id = :approval_id and decision is null and expires_at > :now;

@@ -166,10 +166,11 @@ class Rounds:
     async def _answer(self, runtime: Runtime, person: Person, text: str | bytes) -> None:
         frame = msgspec.json.decode(text)
         with contextlib.suppress(AlreadyDecided, NotFound):  # it was told before the connection was lost
+            house, user_id, may = runtime.house, person.user_id, self.permissions
             if frame["type"] == "approval_requested":
-                await runtime.house.decide(person.user_id, frame["approval_id"], "approve", person.word("noted"))
+                await house.decide(user_id, frame["approval_id"], "approve", person.word("noted"), may=may)
             elif frame["type"] == "question_asked":
-                await runtime.house.answer(person.user_id, frame["question_id"], person.word("answered"))
+                await house.answer(user_id, frame["question_id"], person.word("answered"), may=may)
 
     async def _forge(self, runtime: Runtime) -> None:
         """Everybody writes into somebody else's thread, which must not be there."""
