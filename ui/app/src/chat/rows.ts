@@ -9,6 +9,12 @@ export type Rows = ReactVirtualizer<HTMLDivElement, Element>;
 const ESTIMATED = 240;
 /** So near the end, a reader is at it, and what grows there is followed. */
 const AT_END = 48;
+/** So many frames a thread has to come to its end when it is opened: on a busy machine its rows are measured late. */
+const SETTLING = 120;
+/** Having been there for so many frames, it is. */
+const HELD = 2;
+/** What somebody does who looks elsewhere. */
+const BY_HAND = ["wheel", "touchstart", "pointerdown", "keydown"] as const;
 
 /** The turns as rows: a reader's place stays when earlier ones come, and the end is followed by whoever is there. */
 export function useRows(viewport: RefObject<HTMLDivElement | null>, turns: readonly Turn[]): Rows {
@@ -53,10 +59,23 @@ export function useRows(viewport: RefObject<HTMLDivElement | null>, turns: reado
   }, [viewport]);
 
   const begun = useRef(false);
+  const frame = useRef(0);
   useEffect(() => {
     if (begun.current || turns.length === 0) return;
     begun.current = true;
+    // Once is not enough: rows are measured as they come in, which moves the end. Whoever scrolls has it his way.
+    let left = SETTLING;
+    let held = 0;
+    const settle = (): void => {
+      held = rows.isAtEnd(AT_END) ? held + 1 : 0;
+      if (held === 0) rows.scrollToEnd();
+      frame.current = held < HELD && --left > 0 ? requestAnimationFrame(settle) : 0;
+    };
     rows.scrollToEnd();
-  }, [rows, turns.length]);
+    frame.current = requestAnimationFrame(settle);
+    const stop = (): void => cancelAnimationFrame(frame.current);
+    for (const done of BY_HAND) viewport.current?.addEventListener(done, stop, { once: true, passive: true });
+  }, [rows, viewport, turns.length]);
+  useEffect(() => () => cancelAnimationFrame(frame.current), []);
   return rows;
 }
