@@ -10,7 +10,7 @@ from tests.support.server import NETRA, environment
 from tests.support.socket_client import Client
 from tests.support.streams import check_run
 
-PER_USER = 2
+PER_USER = 4  # more than one worker has room for, so that both must have some
 
 
 def at_once(notes):
